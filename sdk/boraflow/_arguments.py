@@ -1,0 +1,163 @@
+"""Checking the arguments of DAGs, groups and tasks: ids, dates, lengths of time, and what the scheduler must know."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+from boraflow.exceptions import InvalidArgument, suggest
+from boraflow.model.states import TriggerRule, WeightRule
+
+_ID = re.compile(r"^[A-Za-z0-9_.\-]+$")
+_GROUP_ID = re.compile(r"^[A-Za-z0-9_\-]+$")
+MAX_ID = 250
+
+
+def check_id(value: Any, what: str, *, group: bool = False) -> str:
+    """Return ``value`` if it may be an id.
+
+    Raises:
+        InvalidArgument: names what may stand in it.
+    """
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{what} must be a str, not {type(value).__name__} {value!r}")
+    if len(value) > MAX_ID:
+        raise InvalidArgument(f"{what} {value[:40]!r}... is longer than {MAX_ID} characters")
+    if not (_GROUP_ID if group else _ID).match(value):
+        allowed = "letters, digits, dashes and underscores" + ("" if group else ", and dots")
+        raise InvalidArgument(f"{what} {value!r} may hold only ASCII {allowed}")
+    return value
+
+
+def as_seconds(value: Any, name: str, where: str) -> timedelta | None:
+    """Return a length of time given as timedelta or seconds."""
+    if value is None or isinstance(value, timedelta):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return timedelta(seconds=value)
+    raise InvalidArgument(
+        f"{name} of {where} must be a timedelta or a number of seconds, not {value!r}"
+    )
+
+
+def as_date(value: Any, name: str, where: str) -> datetime | None:
+    """Return an aware datetime; a naive one is taken as UTC, text is read as ISO 8601."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise InvalidArgument(f"{name} of {where} is no ISO 8601 date: {value!r}") from None
+    if not isinstance(value, datetime):
+        from datetime import date
+
+        if isinstance(value, date):
+            value = datetime(value.year, value.month, value.day)
+        else:
+            raise InvalidArgument(f"{name} of {where} must be a datetime, not {value!r}")
+    if value.tzinfo is None:
+        from datetime import UTC
+
+        value = value.replace(tzinfo=UTC)
+    return value
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return one or many as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple, set)) else [value]
+
+
+def check_trigger_rule(value: Any, where: str) -> TriggerRule:
+    """Return the trigger rule of that name."""
+    try:
+        return TriggerRule(value)
+    except ValueError:
+        raise InvalidArgument(
+            f"The trigger_rule of {where} must be one of "
+            f"{', '.join(sorted(TriggerRule))}; got {value!r}{suggest(str(value), list(TriggerRule))}"
+        ) from None
+
+
+def task_arguments(where: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Check and normalise the arguments of :class:`BaseOperator` that need it; returns only those.
+
+    Raises:
+        InvalidArgument: names the argument, the task and what is allowed.
+    """
+    out: dict[str, Any] = {}
+    retries = given["retries"]
+    if retries is None:
+        retries = 0
+    if isinstance(retries, str) and retries.isdigit():
+        retries = int(retries)
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise InvalidArgument(f"retries of {where} must be a whole number >= 0, not {retries!r}")
+    out["retries"] = retries
+    out["retry_delay"] = as_seconds(given["retry_delay"], "retry_delay", where) or timedelta(0)
+    backoff = given["retry_exponential_backoff"]
+    if backoff is True:
+        backoff = 2.0
+    if not isinstance(backoff, (int, float)) or backoff < 0:
+        raise InvalidArgument(
+            f"retry_exponential_backoff of {where} must be a multiplier >= 0, not {backoff!r}"
+        )
+    out["retry_exponential_backoff"] = float(backoff)
+    out["max_retry_delay"] = as_seconds(given["max_retry_delay"], "max_retry_delay", where)
+    timeout = given["execution_timeout"]
+    if timeout is not None and not isinstance(timeout, timedelta):
+        raise InvalidArgument(
+            f"execution_timeout of {where} must be a timedelta, not {type(timeout).__name__} {timeout!r}"
+        )
+    if timeout is not None and timeout.total_seconds() <= 0:
+        raise InvalidArgument(f"execution_timeout of {where} must be positive, not {timeout}")
+    out["start_date"] = as_date(given["start_date"], "start_date", where)
+    out["end_date"] = as_date(given["end_date"], "end_date", where)
+    out["trigger_rule"] = check_trigger_rule(given["trigger_rule"], where)
+    try:
+        out["weight_rule"] = WeightRule(given["weight_rule"])
+    except ValueError:
+        raise InvalidArgument(
+            f"The weight_rule of {where} must be one of {', '.join(sorted(WeightRule))}; "
+            f"got {given['weight_rule']!r}"
+        ) from None
+    weight = given["priority_weight"]
+    if not isinstance(weight, int) or isinstance(weight, bool):
+        raise InvalidArgument(f"priority_weight of {where} must be a whole number, not {weight!r}")
+    out["priority_weight"] = max(-(2**31), min(2**31 - 1, weight))
+    slots = given["pool_slots"]
+    if not isinstance(slots, int) or slots < 1:
+        raise InvalidArgument(f"pool_slots of {where} must be at least 1, not {slots!r}")
+    if not given["pool"]:
+        out["pool"] = "default_pool"
+    for name in ("max_active_tis_per_dag", "max_active_tis_per_dagrun", "memory_limit_mb"):
+        value = given[name]
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise InvalidArgument(f"{name} of {where} must be at least 1, not {value!r}")
+    if given["wait_for_downstream"]:
+        out["depends_on_past"] = True
+    for name in CALLBACK_ARGUMENTS:
+        callbacks = as_list(given[name])
+        for callback in callbacks:
+            if not callable(callback):
+                raise InvalidArgument(
+                    f"{name} of {where} must be a function or a notifier, not {callback!r}"
+                )
+        out[name] = callbacks
+    out["inlets"] = as_list(given["inlets"])
+    out["outlets"] = as_list(given["outlets"])
+    if given["executor_config"] is None:
+        out["executor_config"] = {}
+    return out
+
+
+CALLBACK_ARGUMENTS = (
+    "on_execute_callback",
+    "on_failure_callback",
+    "on_success_callback",
+    "on_retry_callback",
+    "on_skipped_callback",
+)

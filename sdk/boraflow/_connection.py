@@ -1,0 +1,257 @@
+"""Connections: how to reach another system, from the environment first, then from the metastore."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from boraflow._comms import current_comms
+from boraflow._notset import NOTSET, is_arg_set
+from boraflow.exceptions import BoraflowException, ConnectionNotFound
+
+#: Hook classes by connection type: (module, class, name of its connection argument).
+HOOKS: dict[str, tuple[str, str, str]] = {
+    "fs": ("boraflow.hooks.filesystem", "FSHook", "fs_conn_id"),
+    "sqlite": ("boraflow.hooks.sqlite", "SqliteHook", "sqlite_conn_id"),
+    "duckdb": ("boraflow.hooks.sql", "DbApiHook", "conn_id"),
+    "postgres": ("boraflow.hooks.sql", "DbApiHook", "conn_id"),
+    "generic": ("boraflow.hooks.sql", "DbApiHook", "conn_id"),
+}
+
+
+class Connection:
+    """How to reach another system."""
+
+    EXTRA_KEY = "__extra__"
+
+    def __init__(
+        self,
+        conn_id: str | None = None,
+        conn_type: str | None = None,
+        description: str | None = None,
+        host: str | None = None,
+        login: str | None = None,
+        password: str | None = None,
+        schema: str | None = None,
+        port: int | None = None,
+        extra: str | dict[str, Any] | None = None,
+        uri: str | None = None,
+    ) -> None:
+        self.conn_id = conn_id
+        self.description = description
+        if uri and (conn_type or host or login or password or schema or port or extra):
+            raise BoraflowException(
+                f"A connection is given by uri or by its parts, not by both: connection '{conn_id}'"
+            )
+        self.conn_type = conn_type
+        self.host = host
+        self.login = login
+        self.password = password
+        self.schema = schema
+        self.port = int(port) if port not in (None, "") else None
+        self.extra: str | None = json.dumps(extra) if isinstance(extra, dict) else extra
+        if uri:
+            self._parse_uri(uri)
+
+    def _parse_uri(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        scheme = parts.scheme
+        self.conn_type = "postgres" if scheme == "postgresql" else scheme.replace("-", "_")
+        try:
+            self.port = parts.port
+        except ValueError as err:
+            raise BoraflowException(
+                f"the URI of connection '{self.conn_id}' has a bad port: {err}"
+            ) from None
+        rest_scheme, _, rest = parts.path.partition("://")
+        host = unquote(parts.hostname) if parts.hostname else None
+        if rest:  # http://https://host style
+            host = f"{rest_scheme.lstrip('/')}://{rest}"
+            self.host = host
+        else:
+            self.host = host
+            self.schema = unquote(parts.path[1:]) or None if parts.path else None
+        if self.conn_type in ("sqlite", "duckdb", "fs") and not parts.netloc:
+            self.host = unquote(parts.path) or None
+            self.schema = None
+        self.login = unquote(parts.username) if parts.username else None
+        self.password = unquote(parts.password) if parts.password else None
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if self.EXTRA_KEY in query:
+            self.extra = query[self.EXTRA_KEY]
+        elif query:
+            self.extra = json.dumps(query)
+
+    def get_uri(self) -> str:
+        """Return the connection as a URI."""
+        scheme = (self.conn_type or "").lower().replace("_", "-")
+        auth = quote(self.login or "", safe="")
+        if self.password is not None:
+            auth += ":" + quote(self.password, safe="")
+        if auth:
+            auth += "@"
+        host = quote(
+            self.host or "", safe="" if self.conn_type not in ("sqlite", "duckdb", "fs") else "/"
+        )
+        port = f":{self.port}" if self.port else ""
+        path = f"/{quote(self.schema, safe='')}" if self.schema else ""
+        uri = f"{scheme}://{auth}{host}{port}{path}"
+        extra = self.extra_dejson
+        if extra:
+            flat = all(isinstance(v, str) for v in extra.values())
+            query = urlencode(extra if flat else {self.EXTRA_KEY: self.extra or ""})
+            uri += ("" if path else "/") + "?" + query if not path else "?" + query
+        return uri
+
+    @property
+    def uri(self) -> str:
+        return self.get_uri()
+
+    @property
+    def extra_dejson(self) -> dict[str, Any]:
+        """The extra field as a dict; empty if there is none.
+
+        Raises:
+            BoraflowException: it holds no JSON object.
+        """
+        if not self.extra:
+            return {}
+        try:
+            value = json.loads(self.extra)
+        except ValueError as err:
+            raise BoraflowException(
+                f"extra of connection '{self.conn_id}' does not hold valid JSON: {err}"
+            ) from None
+        return value if isinstance(value, dict) else {}
+
+    def get_extra_dejson(self, nested: bool = False) -> dict[str, Any]:
+        """Return the extra field as a dict, with JSON texts inside it read too if ``nested``."""
+        out = dict(self.extra_dejson)
+        if nested:
+            for key, value in out.items():
+                if isinstance(value, str):
+                    try:
+                        out[key] = json.loads(value)
+                    except ValueError:
+                        continue
+        return out
+
+    def get_password(self) -> str | None:
+        return self.password
+
+    def get_hook(self, *, hook_params: dict[str, Any] | None = None) -> Any:
+        """Return the hook of this type of connection."""
+        found = HOOKS.get(self.conn_type or "")
+        if found is None:
+            raise BoraflowException(
+                f"no hook for connections of type '{self.conn_type}' (connection '{self.conn_id}'); "
+                f"known types: {', '.join(sorted(HOOKS))}"
+            )
+        module, name, argument = found
+        hook_class = getattr(importlib.import_module(module), name)
+        return hook_class(**{argument: self.conn_id}, **(hook_params or {}))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as a dict."""
+        return {
+            "conn_id": self.conn_id,
+            "conn_type": self.conn_type,
+            "description": self.description,
+            "host": self.host,
+            "login": self.login,
+            "password": self.password,
+            "schema": self.schema,
+            "port": self.port,
+            "extra": self.extra,
+        }
+
+    to_dict = as_dict
+
+    def as_json(self) -> str:
+        """Return the fields as JSON."""
+        return json.dumps({k: v for k, v in self.as_dict().items() if v is not None})
+
+    @classmethod
+    def from_json(cls, value: str, conn_id: str | None = None) -> Connection:
+        """Return the connection that a JSON text describes."""
+        data = json.loads(value)
+        if not isinstance(data, dict):
+            raise BoraflowException(f"connection '{conn_id}': a JSON object is expected")
+        data.pop("conn_id", None)
+        if "conn_type" not in data and "type" in data:
+            data["conn_type"] = data.pop("type")
+        unknown = [k for k in data if k not in _FIELDS]
+        if unknown:
+            raise BoraflowException(f"connection '{conn_id}' has no field '{unknown[0]}'")
+        return cls(conn_id=conn_id, **data)
+
+    @classmethod
+    def get(cls, conn_id: str) -> Connection:
+        """Return a connection.
+
+        Raises:
+            ConnectionNotFound: none has that id.
+        """
+        comms = current_comms()
+        for prefix in ("BORAFLOW_CONN_", "AIRFLOW_CONN_"):
+            text = os.environ.get(prefix + conn_id.upper())
+            if text:
+                text = text.strip()
+                if text.startswith("{"):
+                    connection = cls.from_json(text, conn_id)
+                else:
+                    connection = cls(conn_id=conn_id, uri=text)
+                if connection.password and comms is not None:
+                    comms.mask(connection.password)
+                return connection
+        data = comms.get_connection(conn_id) if comms is not None else None
+        if data is None:
+            if conn_id == "fs_default":
+                return cls(conn_id=conn_id, conn_type="fs")
+            raise ConnectionNotFound(
+                f"Connection '{conn_id}' is not defined; set it with: bora connections set {conn_id} ... "
+                f"(or by BORAFLOW_CONN_{conn_id.upper()})"
+            )
+        return cls(
+            conn_id=conn_id, **{k: v for k, v in data.items() if k in _FIELDS and v not in ("", 0)}
+        )
+
+    def __repr__(self) -> str:
+        return f"Connection(conn_id={self.conn_id!r}, conn_type={self.conn_type!r})"
+
+
+_FIELDS = (
+    "conn_type",
+    "description",
+    "host",
+    "login",
+    "password",
+    "schema",
+    "port",
+    "extra",
+    "uri",
+)
+
+
+class ConnectionAccessor:
+    """``conn`` in templates: ``{{ conn.my_db.host }}``."""
+
+    def __getattr__(self, conn_id: str) -> Connection:
+        if conn_id.startswith("__"):
+            raise AttributeError(conn_id)
+        return Connection.get(conn_id)
+
+    def __getitem__(self, conn_id: str) -> Connection:
+        return Connection.get(conn_id)
+
+    def get(self, conn_id: str, default_conn: Any = NOTSET) -> Any:
+        """Return a connection or the default."""
+        try:
+            return Connection.get(conn_id)
+        except ConnectionNotFound:
+            if is_arg_set(default_conn):
+                return default_conn
+            return None

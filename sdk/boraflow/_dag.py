@@ -1,0 +1,732 @@
+"""The DAG: a set of tasks, their dependencies and a schedule."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from boraflow import _source
+from boraflow._arguments import as_date, as_list, check_id
+from boraflow._group import TaskGroup, TaskGroupContext, raise_duplicate
+from boraflow._params import DagParam, Param, ParamsDict
+from boraflow.exceptions import (
+    AirflowDagCycleException,
+    AirflowDagInconsistent,
+    FailFastDagInvalidTriggerRule,
+    InvalidArgument,
+    ParamValidationError,
+    TaskNotFound,
+    UnknownArgument,
+    suggest,
+)
+from boraflow.model.states import RunType, TriggerRule
+
+if TYPE_CHECKING:
+    from boraflow.model.timetables import Timetable
+
+TAG_MAX = 100
+
+#: Arguments of older Airflow releases: what to write now.
+_RENAMED = {
+    "schedule_interval": "schedule",
+    "timetable": "schedule",
+    "concurrency": "max_active_tasks",
+    "fail_stop": "fail_fast",
+}
+_ZERO = timedelta(0)
+
+
+class DAG:
+    """A directed acyclic graph of tasks.
+
+    Use it as a context manager (``with DAG("name"): ...``), pass it to tasks as ``dag=``, or decorate a
+    function with ``@dag``. Arguments are Airflow's.
+    """
+
+    def __init__(
+        self,
+        dag_id: str,
+        *,
+        description: str | None = None,
+        schedule: Any = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+        template_searchpath: str | Iterable[str] | None = None,
+        template_undefined: Any = None,
+        user_defined_macros: dict[str, Any] | None = None,
+        user_defined_filters: dict[str, Callable[..., Any]] | None = None,
+        default_args: dict[str, Any] | None = None,
+        max_active_tasks: int = 16,
+        max_active_runs: int = 16,
+        max_consecutive_failed_dag_runs: int = 0,
+        dagrun_timeout: timedelta | None = None,
+        sla_miss_callback: Any = None,
+        catchup: bool = False,
+        on_success_callback: Any = None,
+        on_failure_callback: Any = None,
+        deadline: Any = None,
+        doc_md: str | None = None,
+        params: ParamsDict | dict[str, Any] | None = None,
+        access_control: dict[str, Any] | None = None,
+        is_paused_upon_creation: bool | None = None,
+        jinja_environment_kwargs: dict[str, Any] | None = None,
+        render_template_as_native_obj: bool = False,
+        tags: Collection[str] | None = None,
+        owner_links: dict[str, str] | None = None,
+        auto_register: bool = True,
+        fail_fast: bool = False,
+        dag_display_name: str | None = None,
+        disable_bundle_versioning: bool = False,
+        allowed_run_types: Collection[str] | None = None,
+        rerun_with_latest_version: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs:
+            name = next(iter(kwargs))
+            known = list(inspect.signature(DAG.__init__).parameters)[1:-1]
+            hint = f"; use '{_RENAMED[name]}'" if name in _RENAMED else suggest(name, known)
+            raise UnknownArgument(f"DAG '{dag_id}' has no argument '{name}'{hint}")
+        where = f"DAG '{dag_id}'"
+        self.dag_id = check_id(dag_id, "dag_id")
+        self._defined_at = _source.user_location()
+        self.module_file = _source.module_file()
+        self.fileloc: str = self._defined_at[0]
+        self.relative_fileloc: str | None = None
+        self.description = description
+        self.default_args: dict[str, Any] = dict(default_args or {})
+        start = start_date if start_date is not None else self.default_args.get("start_date")
+        end = end_date if end_date is not None else self.default_args.get("end_date")
+        self.start_date = as_date(start, "start_date", where)
+        self.end_date = as_date(end, "end_date", where)
+        self.timezone: Any = (
+            self.start_date.tzinfo if self.start_date is not None else None
+        ) or UTC
+        self.schedule = schedule
+        self.timetable: Timetable = _make_timetable(schedule, self.timezone, where)
+        self.catchup = bool(catchup)
+        self.max_active_tasks = _count(max_active_tasks, "max_active_tasks", where, 1)
+        self.max_active_runs = _count(max_active_runs, "max_active_runs", where, 1)
+        limit = self.timetable.active_runs_limit
+        if limit is not None:
+            self.max_active_runs = min(self.max_active_runs, limit)
+        self.max_consecutive_failed_dag_runs = _count(
+            max_consecutive_failed_dag_runs, "max_consecutive_failed_dag_runs", where, 0
+        )
+        if dagrun_timeout is not None and not isinstance(dagrun_timeout, timedelta):
+            raise InvalidArgument(
+                f"dagrun_timeout of {where} must be a timedelta, not {dagrun_timeout!r}"
+            )
+        if dagrun_timeout is not None and dagrun_timeout <= _ZERO:
+            raise InvalidArgument(
+                f"dagrun_timeout of {where} must be positive, not {dagrun_timeout}"
+            )
+        self.dagrun_timeout = dagrun_timeout
+        self.template_searchpath: list[str] = (
+            [template_searchpath]
+            if isinstance(template_searchpath, str)
+            else [os.fspath(p) for p in template_searchpath or ()]
+        )
+        self.template_undefined = template_undefined
+        self.user_defined_macros = user_defined_macros
+        self.user_defined_filters = user_defined_filters
+        self.jinja_environment_kwargs = jinja_environment_kwargs
+        self.render_template_as_native_obj = render_template_as_native_obj
+        self.on_success_callback = _callbacks(on_success_callback, "on_success_callback", where)
+        self.on_failure_callback = _callbacks(on_failure_callback, "on_failure_callback", where)
+        self.sla_miss_callback = sla_miss_callback
+        self.deadline = deadline
+        self.doc_md = _read_doc(doc_md, self.fileloc)
+        self.access_control = access_control
+        self.is_paused_upon_creation = is_paused_upon_creation
+        if isinstance(tags, str):
+            raise InvalidArgument(f"tags of {where} must be a list of texts, not the text {tags!r}")
+        self.tags: set[str] = set(tags or ())
+        for tag in self.tags:
+            if not isinstance(tag, str) or len(tag) > TAG_MAX:
+                raise InvalidArgument(
+                    f"a tag of {where} must be a text of at most {TAG_MAX} characters: {tag!r}"
+                )
+        self.owner_links = dict(owner_links or {})
+        for owner, link in self.owner_links.items():
+            if not str(link).startswith(("http://", "https://", "mailto:")):
+                raise InvalidArgument(
+                    f"owner_links of {where}: the link of '{owner}' must be http(s) or mailto, not {link!r}"
+                )
+        self.auto_register = auto_register
+        self.fail_fast = fail_fast
+        self.dag_display_name = dag_display_name or dag_id
+        self.disable_bundle_versioning = disable_bundle_versioning
+        self.rerun_with_latest_version = rerun_with_latest_version
+        self.allowed_run_types: tuple[str, ...] | None = None
+        if allowed_run_types is not None:
+            names = as_list(allowed_run_types)
+            for name in names:
+                if str(name) not in set(RunType):
+                    raise InvalidArgument(
+                        f"allowed_run_types of {where}: {name!r} is none of {', '.join(RunType)}"
+                    )
+            self.allowed_run_types = tuple(sorted(str(n) for n in names))
+        merged = dict(self.default_args.pop("params", None) or {})
+        if isinstance(params, ParamsDict):
+            merged.update({k: params.get_param(k) for k in params})
+        elif params:
+            merged.update(params)
+        try:
+            self.params = ParamsDict(merged)
+        except ParamValidationError as err:
+            raise ParamValidationError(f"params of {where}: {err}") from None
+        self.task_dict: dict[str, Any] = {}
+        self.node_ids: dict[str, Any] = {}
+        self.edge_info: dict[str, dict[str, dict[str, Any]]] = {}
+        self._edge_lines: dict[tuple[str, str], _source.Location] = {}
+        self._environments: dict[bool, Any] = {}
+        self.task_group = TaskGroup(None, dag=self)
+        self.feeding: dict[str, bool] | None = None
+        """The tasks whose return value a mapping reads; set when the file is loaded."""
+
+    # --- identity ---
+
+    def __repr__(self) -> str:
+        return f"<DAG: {self.dag_id}>"
+
+    def __hash__(self) -> int:
+        return hash(("DAG", self.dag_id))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __lt__(self, other: Any) -> bool:
+        return isinstance(other, DAG) and self.dag_id < other.dag_id
+
+    @property
+    def folder(self) -> str:
+        """Folder of the DAG's file, where its templates are looked up first."""
+        return os.path.dirname(os.path.abspath(self.fileloc))  # noqa: PTH100, PTH120
+
+    @property
+    def filepath(self) -> str:
+        return self.relative_fileloc or self.fileloc
+
+    @property
+    def owner(self) -> str:
+        """The owners of the tasks."""
+        return ", ".join(sorted({t.owner for t in self.tasks}))
+
+    @property
+    def timetable_summary(self) -> str:
+        return self.timetable.summary
+
+    # --- context ---
+
+    def __enter__(self) -> Self:
+        DagContext.push(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        DagContext.pop()
+
+    # --- tasks ---
+
+    @property
+    def tasks(self) -> list[Any]:
+        """The tasks in the order in which they were made."""
+        return list(self.task_dict.values())
+
+    @property
+    def task_ids(self) -> list[str]:
+        return list(self.task_dict)
+
+    @property
+    def roots(self) -> list[Any]:
+        """Tasks without an upstream."""
+        return [t for t in self.tasks if not t.upstream_task_ids]
+
+    @property
+    def leaves(self) -> list[Any]:
+        """Tasks without a downstream."""
+        return [t for t in self.tasks if not t.downstream_task_ids]
+
+    @property
+    def task_group_dict(self) -> dict[str | None, TaskGroup]:
+        return self.task_group.get_task_group_dict()
+
+    def claim_node_id(self, node_id: str, node: Any) -> None:
+        """Note that a task or group has this id.
+
+        Raises:
+            DuplicateTaskIdFound: another has it.
+        """
+        existing = self.node_ids.get(node_id)
+        if existing is not None and existing is not node:
+            raise_duplicate(node, existing, self)
+        self.node_ids[node_id] = node
+
+    def add_task(self, task: Any) -> None:
+        """Put a task into the DAG."""
+        self.claim_node_id(task.task_id, task)
+        if self.fail_fast and not task.is_teardown and task.trigger_rule != TriggerRule.ALL_SUCCESS:
+            place = task._defined_at or (None, None)
+            raise FailFastDagInvalidTriggerRule(
+                f"DAG '{self.dag_id}' has fail_fast=True, so its tasks must have the trigger rule all_success; "
+                f"'{task.task_id}' has {task.trigger_rule}",
+                file=place[0],
+                line=place[1],
+            )
+        self.task_dict[task.task_id] = task
+        if task._dag is None:
+            task._dag = self
+        if task.start_date is None and self.start_date is not None:
+            task.start_date = self.start_date
+        if task.end_date is None and self.end_date is not None:
+            task.end_date = self.end_date
+        if task.task_group is None:
+            self.task_group.add(task)
+
+    def add_tasks(self, tasks: Iterable[Any]) -> None:
+        """Put tasks into the DAG."""
+        for task in tasks:
+            self.add_task(task)
+
+    def has_task(self, task_id: str) -> bool:
+        return task_id in self.task_dict
+
+    def has_task_group(self, task_group_id: str) -> bool:
+        return task_group_id in self.task_group_dict
+
+    def get_task(self, task_id: str, include_subdags: bool = False) -> Any:
+        """Return a task.
+
+        Raises:
+            TaskNotFound: there is none of that id.
+        """
+        try:
+            return self.task_dict[task_id]
+        except KeyError:
+            raise TaskNotFound(
+                f"DAG '{self.dag_id}' has no task '{task_id}'{suggest(str(task_id), list(self.task_dict))}"
+            ) from None
+
+    def set_dependency(self, upstream_task_id: str, downstream_task_id: str) -> None:
+        """Set a dependency by ids."""
+        self.get_task(upstream_task_id).set_downstream(self.get_task(downstream_task_id))
+
+    def note_edge(self, upstream_id: str, downstream_id: str) -> None:
+        """Note where in the user's file an edge was set, for error messages."""
+        self._edge_lines.setdefault((upstream_id, downstream_id), _source.user_location())
+
+    def get_edge_info(self, upstream_task_id: str, downstream_task_id: str) -> dict[str, Any]:
+        return self.edge_info.get(upstream_task_id, {}).get(downstream_task_id, {})
+
+    def set_edge_info(
+        self, upstream_task_id: str, downstream_task_id: str, info: dict[str, Any]
+    ) -> None:
+        """Describe an edge."""
+        self.edge_info.setdefault(upstream_task_id, {})[downstream_task_id] = info
+
+    def param(self, name: str, default: Any = None) -> DagParam:
+        """Return one of the DAG's params as an argument for tasks."""
+        from boraflow._notset import NOTSET
+
+        return DagParam(self, name, NOTSET if default is None else default)
+
+    def topological_sort(self) -> list[Any]:
+        """Return the tasks so that each comes after its upstreams, ties by the order of their making.
+
+        Raises:
+            AirflowDagCycleException: names the circle and where it closes.
+        """
+        import heapq
+
+        order = {task_id: i for i, task_id in enumerate(self.task_dict)}
+        missing = {t.task_id: len(t.upstream_task_ids) for t in self.task_dict.values()}
+        ready = [order[t] for t, n in missing.items() if not n]
+        heapq.heapify(ready)
+        ids = list(self.task_dict)
+        out: list[Any] = []
+        while ready:
+            task = self.task_dict[ids[heapq.heappop(ready)]]
+            out.append(task)
+            for down in task.downstream_task_ids:
+                missing[down] -= 1
+                if not missing[down]:
+                    heapq.heappush(ready, order[down])
+        if len(out) < len(ids):
+            self._raise_cycle({t for t, n in missing.items() if n})
+        return out
+
+    def _raise_cycle(self, left: set[str]) -> None:
+        # Every task left has an upstream that is left: walking up must come back to where it was.
+        path = [min(left)]
+        while True:
+            up = min(u for u in self.task_dict[path[-1]].upstream_task_ids if u in left)
+            if up in path:
+                cycle = path[path.index(up) :]
+                break
+            path.append(up)
+        cycle.reverse()
+        start = cycle.index(min(cycle, key=list(self.task_dict).index))
+        cycle = cycle[start:] + cycle[:start]
+        edges = list(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
+        places = [self._edge_lines.get(e) for e in edges]
+        shown = " -> ".join([*cycle, cycle[0]])
+        lines = sorted({p[1] for p in places if p})
+        last = max((p for p in places if p), key=lambda p: p[1], default=None)
+        raise AirflowDagCycleException(
+            f"Cycle detected in DAG '{self.dag_id}': {shown}"
+            + (
+                f" (dependencies set at line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})"
+                if lines
+                else ""
+            ),
+            file=last[0] if last else self.fileloc,
+            line=last[1] if last else self._defined_at[1],
+        )
+
+    def partial_subset(
+        self,
+        task_ids: str | Iterable[str],
+        include_downstream: bool = False,
+        include_upstream: bool = True,
+        include_direct_upstream: bool = False,
+    ) -> DAG:
+        """Return a copy of the DAG with these tasks (ids, or a regular expression) and their neighbours."""
+        import copy
+        import re
+
+        if isinstance(task_ids, str):
+            wanted = {t for t in self.task_dict if re.search(task_ids, t)}
+        else:
+            wanted = set(task_ids)
+        keep = set(wanted)
+        for task_id in wanted:
+            task = self.get_task(task_id)
+            if include_downstream:
+                keep |= task.get_flat_relative_ids(upstream=False)
+            if include_upstream:
+                keep |= task.get_flat_relative_ids(upstream=True)
+            elif include_direct_upstream:
+                keep |= task.upstream_task_ids
+        clone = copy.copy(self)
+        clone.task_dict = {}
+        clone.node_ids = {}
+        clone._environments = {}
+        clone.task_group = TaskGroup(None, dag=clone)
+        groups: dict[str, TaskGroup] = {}
+
+        def group_of(group: TaskGroup | None) -> TaskGroup:
+            if group is None or group.is_root:
+                return clone.task_group
+            if group.node_id not in groups:
+                parent = group_of(group.parent_group)
+                new = copy.copy(group)
+                new.children = {}
+                new._dag = clone
+                new.parent_group = parent
+                parent.children[new.node_id] = new
+                clone.node_ids[new.node_id] = new
+                groups[group.node_id] = new
+            return groups[group.node_id]
+
+        for task_id, task in self.task_dict.items():
+            if task_id not in keep:
+                continue
+            new_task = copy.copy(task)
+            new_task.__dict__["_dag"] = clone
+            new_task.__dict__["upstream_task_ids"] = task.upstream_task_ids & keep
+            new_task.__dict__["downstream_task_ids"] = task.downstream_task_ids & keep
+            group = group_of(task.task_group)
+            new_task.__dict__["task_group"] = group
+            group.children[task_id] = new_task
+            clone.task_dict[task_id] = new_task
+            clone.node_ids[task_id] = new_task
+        return clone
+
+    # --- templates ---
+
+    def get_template_env(self, *, native: bool | None = None, force_sandboxed: bool = False) -> Any:
+        """Return the Jinja environment of the DAG's templates; made once."""
+        use_native = bool(self.render_template_as_native_obj if native is None else native)
+        if force_sandboxed:
+            use_native = False
+        env = self._environments.get(use_native)
+        if env is None:
+            from boraflow._templates import make_environment
+
+            env = self._environments[use_native] = make_environment(self, use_native)
+        return env
+
+    def resolve_template_files(self) -> None:
+        """Read the template files of all tasks."""
+        for task in self.tasks:
+            if hasattr(task, "resolve_template_files"):
+                task.resolve_template_files()
+
+    # --- checks ---
+
+    def validate(self) -> None:
+        """Check what only the finished DAG can tell.
+
+        Raises:
+            DagFileError: what is wrong, with file and line.
+        """
+        self.topological_sort()
+        file, line = self.fileloc, self._defined_at[1]
+        scheduled = self.timetable.can_be_scheduled
+        if scheduled and self.catchup and self.start_date is None and self._needs_start():
+            raise AirflowDagInconsistent(
+                f"DAG '{self.dag_id}' has catchup=True and a schedule, so it needs a start_date",
+                file=file,
+                line=line,
+            )
+        if (
+            self.start_date is not None
+            and self.end_date is not None
+            and self.end_date < self.start_date
+        ):
+            raise AirflowDagInconsistent(
+                f"DAG '{self.dag_id}': its end_date {self.end_date} is before its start_date {self.start_date}",
+                file=file,
+                line=line,
+            )
+        if scheduled:
+            for name, param in self.params.items():
+                try:
+                    param.copy().resolve()
+                except ParamValidationError as err:
+                    raise AirflowDagInconsistent(
+                        f"DAG '{self.dag_id}' has a schedule, so each param needs a valid default; "
+                        f"'{name}' has not: {err}",
+                        file=file,
+                        line=line,
+                    ) from None
+        else:
+            self._check_param_defaults(file, line)
+        for task in self.tasks:
+            self._validate_setup_teardown(task)
+
+    def _needs_start(self) -> bool:
+        return getattr(self.timetable, "kind", "") != "continuous"
+
+    def _check_param_defaults(self, file: str, line: int) -> None:
+        for name, param in self.params.items():
+            if not param.has_value or not param.schema:
+                continue
+            try:
+                param.copy().resolve()
+            except ParamValidationError as err:
+                raise AirflowDagInconsistent(
+                    f"DAG '{self.dag_id}': the default of param '{name}' is not valid: {err}",
+                    file=file,
+                    line=line,
+                ) from None
+
+    def _validate_setup_teardown(self, task: Any) -> None:
+        if task.is_setup:
+            for down_id in task.downstream_task_ids:
+                down = self.task_dict[down_id]
+                if not down.is_teardown and down.trigger_rule != TriggerRule.ALL_SUCCESS:
+                    place = down._defined_at or (self.fileloc, None)
+                    raise AirflowDagInconsistent(
+                        f"DAG '{self.dag_id}': setup tasks must be followed with trigger rule all_success; "
+                        f"'{down_id}' has {down.trigger_rule}",
+                        file=place[0],
+                        line=place[1],
+                    )
+
+    # --- dates ---
+
+    def iter_dagrun_infos_between(self, earliest: datetime, latest: datetime) -> Iterator[Any]:
+        """Yield the runs that the schedule has between two dates."""
+        yield from self.timetable.iter_dagrun_infos_between(earliest, latest)
+
+    def following_schedule(self, dttm: datetime) -> datetime | None:
+        """Return the logical date after ``dttm``."""
+        from boraflow.model.timetables import DataInterval, TimeRestriction, next_dagrun_info
+
+        interval = DataInterval.exact(dttm)
+        info = next_dagrun_info(self.timetable, interval, TimeRestriction(None, None, True), dttm)
+        return None if info is None else info.logical_date
+
+    # --- running by itself ---
+
+    def test(
+        self,
+        run_after: datetime | None = None,
+        logical_date: datetime | None = None,
+        run_conf: dict[str, Any] | None = None,
+        conn_file_path: str | None = None,
+        variable_file_path: str | None = None,
+        use_executor: bool = False,
+        mark_success_pattern: Any = None,
+    ) -> Any:
+        """Run the DAG once in this process, without any service or database.
+
+        Tasks run one after another in the main thread, so a breakpoint works. Waits (retries, sensors in
+        reschedule mode) pass at once on a virtual clock. Returns the finished run: ``.state``,
+        ``.task_states``, ``.xcoms``.
+
+        Args:
+            run_after: the earliest date the run may start; now by default.
+            logical_date: the run's logical date; None by default, as for a manual run.
+            run_conf: the run's conf.
+            conn_file_path: a JSON, YAML or ``.env`` file with connections.
+            variable_file_path: the same with variables.
+            use_executor: accepted for Airflow's sake; there is no executor here.
+            mark_success_pattern: tasks whose id matches are marked as success and not run.
+        """
+        from boraflow.runtime.dagtest import run_dag
+
+        return run_dag(
+            self,
+            run_after=run_after,
+            logical_date=logical_date,
+            run_conf=run_conf,
+            conn_file_path=conn_file_path,
+            variable_file_path=variable_file_path,
+            mark_success_pattern=mark_success_pattern,
+        )
+
+    def cli(self) -> None:
+        """Run ``bora dags`` for this DAG: ``python my_dag.py test``, ``python my_dag.py trigger --wait``.
+
+        Needs the extra ``cli``.
+        """
+        from boraflow.cli.main import main
+
+        command, *rest = sys.argv[1:] or ["test"]
+        target = [self.dag_id, *rest]
+        if command == "test":
+            target = [self.fileloc, "--dag-id", self.dag_id, *rest]
+        sys.argv = [sys.argv[0], "dags", command, *target]
+        main()
+
+
+def _count(value: Any, name: str, where: str, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidArgument(
+            f"{name} of {where} must be a whole number of at least {least}, not {value!r}"
+        )
+    return value
+
+
+def _callbacks(value: Any, name: str, where: str) -> list[Callable[..., Any]]:
+    callbacks = as_list(value)
+    for callback in callbacks:
+        if not callable(callback):
+            raise InvalidArgument(
+                f"{name} of {where} must be a function or a notifier, not {callback!r}"
+            )
+    return callbacks
+
+
+def _read_doc(doc_md: str | None, fileloc: str) -> str | None:
+    if doc_md is None:
+        return None
+    if isinstance(doc_md, str) and doc_md.endswith(".md") and "\n" not in doc_md:
+        base = os.path.dirname(fileloc)  # noqa: PTH120
+        for path in (doc_md, os.path.join(base, doc_md)):  # noqa: PTH118
+            if os.path.isfile(path):  # noqa: PTH113
+                with open(path, encoding="utf-8") as file:  # noqa: PTH123
+                    return file.read()
+        return doc_md
+    return inspect.cleandoc(doc_md)
+
+
+def _make_timetable(schedule: Any, tz: Any, where: str) -> Timetable:
+    from boraflow.model.timetables import timetable_from_schedule
+
+    if _is_asset_schedule(schedule):
+        raise InvalidArgument(
+            f"schedule of {where}: scheduling by assets is not supported yet; use a time schedule or None "
+            "and TriggerDagRunOperator"
+        )
+    if schedule is None or schedule in ("None", ""):
+        schedule = None
+    try:
+        return timetable_from_schedule(schedule, tz)
+    except ValueError as err:
+        raise InvalidArgument(f"schedule of {where}: {err}") from None
+
+
+def _is_asset_schedule(schedule: Any) -> bool:
+    if schedule is None or isinstance(schedule, (str, timedelta)):
+        return False
+    items = schedule if isinstance(schedule, (list, tuple, set)) else [schedule]
+    return any(getattr(item, "is_boraflow_asset", False) for item in items)
+
+
+class DagContext:
+    """The stack of open ``with DAG`` blocks, and the DAGs that register themselves."""
+
+    _stack: list[DAG] = []
+    autoregistered: list[DAG] | None = None
+    """While a file is loaded: the DAGs used in a ``with`` block or made by ``@dag``."""
+
+    @classmethod
+    def push(cls, dag: DAG) -> None:
+        cls._stack.append(dag)
+        TaskGroupContext.push(dag.task_group)
+        if cls.autoregistered is not None and dag.auto_register and dag not in cls.autoregistered:
+            cls.autoregistered.append(dag)
+
+    @classmethod
+    def pop(cls) -> DAG | None:
+        TaskGroupContext.pop()
+        return cls._stack.pop() if cls._stack else None
+
+    @classmethod
+    def get_current_dag(cls) -> DAG | None:
+        return cls._stack[-1] if cls._stack else None
+
+    @classmethod
+    def reset(cls) -> None:
+        """Forget open blocks: a file that failed half way leaves some."""
+        cls._stack.clear()
+        TaskGroupContext._stack.clear()
+
+
+@overload
+def dag(dag_id: Callable[..., Any], /) -> Callable[..., DAG]: ...
+@overload
+def dag(dag_id: str = "", **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., DAG]]: ...
+def dag(dag_id: Any = "", **decorator_kwargs: Any) -> Any:
+    """Make a DAG factory of a function: each call creates a DAG with the tasks that the function makes.
+
+    Takes the arguments of :class:`DAG`; ``dag_id`` defaults to the function's name. The function's own
+    arguments become params of the DAG.
+    """
+    if callable(dag_id):
+        return dag()(dag_id)
+    known = list(inspect.signature(DAG.__init__).parameters)[1:-1]
+    for name in decorator_kwargs:
+        if name not in known:
+            hint = f"; use '{_RENAMED[name]}'" if name in _RENAMED else suggest(name, known)
+            raise UnknownArgument(f"@dag has no argument '{name}'{hint}")
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., DAG]:
+        @functools.wraps(function)
+        def factory(*args: Any, **kwargs: Any) -> DAG:
+            bound = inspect.signature(function).bind(*args, **kwargs)
+            bound.apply_defaults()
+            dag_object = DAG(dag_id or function.__name__, **decorator_kwargs)
+            if not dag_object.doc_md and function.__doc__:
+                dag_object.doc_md = inspect.cleandoc(function.__doc__)
+            with dag_object:
+                arguments = {}
+                for name, value in bound.arguments.items():
+                    if isinstance(value, Param):
+                        dag_object.params[name] = value
+                        arguments[name] = DagParam(dag_object, name)
+                    else:
+                        arguments[name] = DagParam(dag_object, name, value)
+                function(**arguments)
+            return dag_object
+
+        return factory
+
+    return decorate

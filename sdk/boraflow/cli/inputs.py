@@ -1,0 +1,84 @@
+"""How arguments are read: dates, JSON configurations, and the client that commands use."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from boraflow.cli.exits import USAGE, Exit
+
+if TYPE_CHECKING:
+    from boraflow.client import Client
+
+
+@contextlib.contextmanager
+def connect(patience: float = 3.0) -> Iterator[Client]:
+    """Open the client that the settings name."""
+    from boraflow.client import Client
+
+    with Client(patience=patience) as client:
+        yield client
+
+
+def date(text: str | None, option: str) -> datetime | None:
+    """Read a date: ISO 8601, ``now`` or a day; without an offset it is UTC."""
+    if text is None:
+        return None
+    if text == "now":
+        return datetime.now(UTC)
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise Exit(
+            USAGE,
+            f"{option}: {text!r} is not a date; use 2026-03-01, 2026-03-01T06:00 or"
+            " 2026-03-01T06:00+02:00",
+        ) from None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def needed_date(text: str, option: str) -> datetime:
+    """Read a date that must be there."""
+    value = date(text, option)
+    assert value is not None
+    return value
+
+
+def conf(text: str | None) -> dict[str, Any] | None:
+    """Read a run's configuration: a JSON object, ``@FILE``, or ``-`` for standard input."""
+    if text is None:
+        return None
+    source = "--conf"
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.startswith("@"):
+        source = text[1:]
+        try:
+            text = Path(source).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise Exit(USAGE, f"--conf: cannot read {source}: {reason}") from None
+    try:
+        value = json.loads(text or "")
+    except ValueError as error:
+        raise Exit(USAGE, f"{source} is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise Exit(
+            USAGE, f"{source}: a JSON object is expected, such as '{{\"key\": 1}}', not {text}"
+        )
+    return value
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is lost; ``--yes`` or a script's lack of a terminal decides without."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Exit(USAGE, f"{question} Pass --yes to do it without being asked.")
+    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        raise Exit(1, "Nothing was changed.")

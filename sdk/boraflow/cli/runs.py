@@ -1,0 +1,176 @@
+"""``bora runs``."""
+
+from __future__ import annotations
+
+import enum
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from boraflow.cli import inputs, output, views
+from boraflow.cli.output import Format, Output
+from boraflow.model.states import RunState, RunType
+
+app = typer.Typer(help="List, follow, cancel and clear DAG runs.", no_args_is_help=True)
+
+DagId = Annotated[str, typer.Argument(metavar="DAG_ID", help="The DAG.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run, or `latest`.")]
+
+
+class Mark(enum.StrEnum):
+    """States that a person may set a run to."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    QUEUED = "queued"
+
+
+@app.command("list")
+def list_runs(
+    dag_id: Annotated[str, typer.Argument(metavar="[DAG_ID]", help="Only this DAG's.")] = "",
+    state: Annotated[
+        list[RunState] | None, typer.Option("--state", help="Only this state; repeatable.")
+    ] = None,
+    run_type: Annotated[
+        list[RunType] | None, typer.Option("--run-type", help="Only this type; repeatable.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Due at or after this date.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Due before this date.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    form: Output = Format.TABLE,
+) -> None:
+    """List runs, newest first."""
+    with inputs.connect() as client:
+        if dag_id:
+            client.dags.get(dag_id)  # an unknown DAG is an error, not an empty list
+        found = [
+            views.run(r)
+            for r in islice(
+                client.runs.iter(
+                    dag_id,
+                    states=state or (),
+                    run_types=run_type or (),
+                    run_after_from=inputs.date(start, "--from"),
+                    run_after_to=inputs.date(end, "--to"),
+                ),
+                limit,
+            )
+        ]
+    columns = ["run_id", "state", "run_type", "logical_date", "start_date", "duration"]
+    output.rows(found, form, columns if dag_id else ["dag_id", *columns], empty="No runs.")
+
+
+@app.command()
+def show(dag_id: DagId, run_id: RunId = "latest", form: Output = Format.TABLE) -> None:
+    """Show one run with its tasks."""
+    with inputs.connect() as client:
+        run = client.runs.get(dag_id, run_id)
+        tasks = [views.task(t) for t in client.tasks.iter(dag_id, [run.run_id])]
+    record = views.run(run)
+    if form is not Format.TABLE:
+        output.dump({**record, "tasks": tasks}, form)
+        return
+    output.one({k: v for k, v in record.items() if v not in (None, "", {})}, form)
+    print()
+    output.rows(
+        tasks,
+        form,
+        ["task_id", "map_index", "state", "try_number", "start_date", "duration", "reason"],
+    )
+
+
+@app.command()
+def wait(
+    dag_id: DagId,
+    run_id: RunId = "latest",
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Most seconds to wait.")
+    ] = None,
+    form: Output = Format.TABLE,
+) -> int:
+    """Wait for a run's end with live progress; exit 0 only on success."""
+    from boraflow.cli import waiting
+
+    with inputs.connect() as client:
+        run = client.runs.get(dag_id, run_id)
+        if not run.finished:
+            run = waiting.follow(client, dag_id, run.run_id, timeout=timeout)
+        return waiting.report(client, run, form)
+
+
+@app.command()
+def cancel(dag_id: DagId, run_id: RunId, form: Output = Format.TABLE) -> None:
+    """Fail a run and stop its tasks."""
+    with inputs.connect() as client:
+        run = client.runs.cancel(dag_id, client.runs.get(dag_id, run_id).run_id)
+    output.done(f"Cancelled run {run.run_id} of {dag_id}", views.run(run), form)
+
+
+@app.command()
+def clear(
+    dag_id: DagId,
+    run_id: RunId,
+    only_failed: Annotated[
+        bool, typer.Option("--only-failed", help="Only failed and upstream_failed tasks.")
+    ] = False,
+    latest_version: Annotated[
+        bool, typer.Option("--latest-version", help="Run the DAG's latest version.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would change.")
+    ] = False,
+    form: Output = Format.TABLE,
+) -> None:
+    """Clear a run's tasks so that they run again."""
+    with inputs.connect() as client:
+        cleared = client.runs.clear(
+            dag_id,
+            client.runs.get(dag_id, run_id).run_id,
+            only_failed=only_failed,
+            run_on_latest_version=latest_version,
+            dry_run=dry_run,
+        )
+    affected(cleared.affected, "clear", form, dry_run)
+
+
+def affected(tasks: tuple, verb: str, form: Format, dry_run: bool) -> None:
+    """Print the task instances that a command changed, or would change."""
+    output.rows(
+        [views.task(t) for t in tasks],
+        form,
+        ["run_id", "task_id", "map_index", "state", "try_number"],
+        empty="No task instance is affected.",
+    )
+    if form is Format.TABLE and tasks:
+        past = {"clear": "Cleared", "mark": "Marked"}[verb]
+        print(f"{f'Would {verb}' if dry_run else past} {len(tasks)} task instances.")
+
+
+@app.command()
+def mark(
+    dag_id: DagId,
+    run_id: RunId,
+    state: Annotated[Mark, typer.Argument(help="State to set.")],
+    form: Output = Format.TABLE,
+) -> None:
+    """Set a run's state by hand, and its unfinished tasks with it."""
+    with inputs.connect() as client:
+        run = client.runs.mark(
+            dag_id, client.runs.get(dag_id, run_id).run_id, RunState(state.value)
+        )
+    output.done(f"Run {run.run_id} of {dag_id} is {run.state}", views.run(run), form)
+
+
+@app.command()
+def delete(
+    dag_id: DagId,
+    run_id: RunId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a finished run with its tasks, XComs and logs."""
+    with inputs.connect() as client:
+        found = client.runs.get(dag_id, run_id).run_id
+        inputs.confirm(f"Delete run {found} of {dag_id} with its logs?", yes)
+        client.runs.delete(dag_id, found)
+    print(f"Deleted run {found} of {dag_id}")

@@ -1,0 +1,165 @@
+"""What people set: pools, variables and connections."""
+
+from __future__ import annotations
+
+from boraflow.api.metastore.v1 import (
+    connection_service_pb2,
+    connection_service_pb2_grpc,
+    pool_service_pb2,
+    pool_service_pb2_grpc,
+    variable_service_pb2,
+    variable_service_pb2_grpc,
+)
+from boraflow.api.model.v1 import run_pb2
+from boraflow.client._aio.base import AsyncLink, AsyncNoun
+from boraflow.client._calls import request_id
+from boraflow.client.models import Connection, Page, Pool, Variable, convert
+
+
+class AsyncPools(AsyncNoun):
+    """Pools."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        super().__init__(link)
+        self._stub = pool_service_pb2_grpc.PoolServiceStub(link.channel)
+
+    async def list(self, *, page_size: int = 0, page_token: str = "") -> Page[Pool]:
+        """Return a page of pools, by name."""
+        answer = await self._call(
+            self._stub.ListPools,
+            pool_service_pb2.ListPoolsRequest(page_size=page_size, page_token=page_token),
+        )
+        return Page(tuple(convert(Pool, p) for p in answer.pools), answer.next_page_token)
+
+    async def get(self, name: str) -> Pool:
+        """Return a pool."""
+        answer = await self._call(self._stub.GetPool, pool_service_pb2.GetPoolRequest(name=name))
+        return convert(Pool, answer.pool)
+
+    async def set(
+        self, name: str, slots: int, description: str = "", *, include_deferred: bool = False
+    ) -> Pool:
+        """Create or replace a pool."""
+        pool = run_pb2.Pool(
+            name=name, slots=slots, description=description, include_deferred=include_deferred
+        )
+        answer = await self._call(
+            self._stub.SetPool,
+            pool_service_pb2.SetPoolRequest(pool=pool, request_id=request_id()),
+        )
+        return convert(Pool, answer.pool)
+
+    async def delete(self, name: str) -> None:
+        """Delete a pool."""
+        await self._call(
+            self._stub.DeletePool,
+            pool_service_pb2.DeletePoolRequest(name=name, request_id=request_id()),
+        )
+
+
+class AsyncVariables(AsyncNoun):
+    """Variables."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        super().__init__(link)
+        self._stub = variable_service_pb2_grpc.VariableServiceStub(link.channel)
+
+    async def list(self, *, page_size: int = 0, page_token: str = "") -> Page[Variable]:
+        """Return a page of variables, by key."""
+        answer = await self._call(
+            self._stub.ListVariables,
+            variable_service_pb2.ListVariablesRequest(page_size=page_size, page_token=page_token),
+        )
+        return Page(tuple(convert(Variable, v) for v in answer.variables), answer.next_page_token)
+
+    async def get(self, key: str) -> Variable:
+        """Return a variable."""
+        answer = await self._call(
+            self._stub.GetVariable, variable_service_pb2.GetVariableRequest(key=key)
+        )
+        return convert(Variable, answer.variable)
+
+    async def set(self, key: str, value: str, description: str = "") -> Variable:
+        """Create or replace a variable."""
+        variable = variable_service_pb2.Variable(key=key, value=value, description=description)
+        answer = await self._call(
+            self._stub.SetVariable,
+            variable_service_pb2.SetVariableRequest(variable=variable, request_id=request_id()),
+        )
+        return convert(Variable, answer.variable)
+
+    async def delete(self, key: str) -> None:
+        """Delete a variable."""
+        await self._call(
+            self._stub.DeleteVariable,
+            variable_service_pb2.DeleteVariableRequest(key=key, request_id=request_id()),
+        )
+
+
+class AsyncConnections(AsyncNoun):
+    """Connections."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        super().__init__(link)
+        self._stub = connection_service_pb2_grpc.ConnectionServiceStub(link.channel)
+
+    async def list(self, *, page_size: int = 0, page_token: str = "") -> Page[Connection]:
+        """Return a page of connections, by conn_id; secrets are masked."""
+        answer = await self._call(
+            self._stub.ListConnections,
+            connection_service_pb2.ListConnectionsRequest(
+                page_size=page_size, page_token=page_token
+            ),
+        )
+        return Page(
+            tuple(convert(Connection, c) for c in answer.connections), answer.next_page_token
+        )
+
+    async def get(self, conn_id: str) -> Connection:
+        """Return a connection; secrets are masked."""
+        answer = await self._call(
+            self._stub.GetConnection, connection_service_pb2.GetConnectionRequest(conn_id=conn_id)
+        )
+        return convert(Connection, answer.connection)
+
+    async def set(
+        self,
+        conn_id: str,
+        *,
+        conn_type: str = "",
+        host: str = "",
+        login: str = "",
+        password: str | None = None,
+        schema: str = "",
+        port: int = 0,
+        extra_json: str | None = None,
+        description: str = "",
+    ) -> Connection:
+        """Create or replace a connection; ``None`` for a secret keeps the one that it has."""
+        connection = connection_service_pb2.Connection(
+            conn_id=conn_id,
+            conn_type=conn_type,
+            host=host,
+            login=login,
+            password=password,
+            schema=schema,
+            port=port,
+            extra_json=extra_json,
+            description=description,
+        )
+        answer = await self._call(
+            self._stub.SetConnection,
+            connection_service_pb2.SetConnectionRequest(
+                connection=connection, request_id=request_id()
+            ),
+        )
+        return convert(Connection, answer.connection)
+
+    async def delete(self, conn_id: str) -> None:
+        """Delete a connection."""
+        await self._call(
+            self._stub.DeleteConnection,
+            connection_service_pb2.DeleteConnectionRequest(
+                conn_id=conn_id, request_id=request_id()
+            ),
+        )

@@ -1,0 +1,135 @@
+# ruff: noqa
+"""DAGs, their versions and import errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from boraflow.api.metastore.v1 import dag_service_pb2 as pb
+from boraflow.api.metastore.v1 import dag_service_pb2_grpc as pb_grpc
+from boraflow.client._calls import request_id
+from boraflow.client._sync.base import Link, Noun, each
+from boraflow.client.models import Dag, DagSource, DagVersion, ImportFailure, Page, convert
+
+
+class Dags(Noun):
+    """DAGs."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
+        self._stub = pb_grpc.DagServiceStub(link.channel)
+
+    def list(
+        self,
+        *,
+        search: str = "",
+        tags: Sequence[str] = (),
+        paused: bool | None = None,
+        include_inactive: bool = False,
+        latest_run_count: int = 0,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[Dag]:
+        """Return a page of DAGs, by dag_id."""
+        request = pb.ListDagsRequest(
+            page_size=page_size,
+            page_token=page_token,
+            search=search,
+            tags=tags,
+            include_inactive=include_inactive,
+            latest_run_count=latest_run_count,
+        )
+        if paused is not None:
+            request.paused = paused
+        answer = self._call(self._stub.ListDags, request)
+        return Page(
+            tuple(convert(Dag, d) for d in answer.dags),
+            answer.next_page_token,
+            answer.total_size,
+            answer.revision,
+        )
+
+    def iter(
+        self,
+        *,
+        search: str = "",
+        tags: Sequence[str] = (),
+        paused: bool | None = None,
+        include_inactive: bool = False,
+        latest_run_count: int = 0,
+    ) -> Iterator[Dag]:
+        """Yield all DAGs, by dag_id."""
+        for dag in each(
+            lambda token: self.list(
+                search=search,
+                tags=tags,
+                paused=paused,
+                include_inactive=include_inactive,
+                latest_run_count=latest_run_count,
+                page_size=500,
+                page_token=token,
+            )
+        ):
+            yield dag
+
+    def get(self, dag_id: str, *, latest_run_count: int = 0) -> Dag:
+        """Return a DAG."""
+        answer = self._call(
+            self._stub.GetDag,
+            pb.GetDagRequest(dag_id=dag_id, latest_run_count=latest_run_count),
+        )
+        return convert(Dag, answer.dag)
+
+    def versions(
+        self, dag_id: str, *, page_size: int = 0, page_token: str = ""
+    ) -> Page[DagVersion]:
+        """Return a page of versions, newest first, without their specs."""
+        answer = self._call(
+            self._stub.ListDagVersions,
+            pb.ListDagVersionsRequest(dag_id=dag_id, page_size=page_size, page_token=page_token),
+        )
+        return Page(tuple(convert(DagVersion, v) for v in answer.versions), answer.next_page_token)
+
+    def version(self, dag_id: str, version: int = 0) -> DagVersion:
+        """Return a version with its spec; 0 is the current one."""
+        answer = self._call(
+            self._stub.GetDagVersion, pb.GetDagVersionRequest(dag_id=dag_id, version=version)
+        )
+        return convert(DagVersion, answer.version)
+
+    def source(self, dag_id: str, version: int = 0) -> DagSource:
+        """Return the text of the DAG's file as of a version; 0 is the current one."""
+        answer = self._call(
+            self._stub.GetDagSource, pb.GetDagSourceRequest(dag_id=dag_id, version=version)
+        )
+        return convert(DagSource, answer)
+
+    def pause(self, dag_id: str) -> Dag:
+        """Stop new runs and new tasks; running tasks finish."""
+        answer = self._call(
+            self._stub.PauseDag, pb.PauseDagRequest(dag_id=dag_id, request_id=request_id())
+        )
+        return convert(Dag, answer.dag)
+
+    def unpause(self, dag_id: str) -> Dag:
+        """Let runs be created and tasks start again."""
+        answer = self._call(
+            self._stub.UnpauseDag, pb.UnpauseDagRequest(dag_id=dag_id, request_id=request_id())
+        )
+        return convert(Dag, answer.dag)
+
+    def delete(self, dag_id: str) -> None:
+        """Delete a DAG with its history."""
+        self._call(
+            self._stub.DeleteDag, pb.DeleteDagRequest(dag_id=dag_id, request_id=request_id())
+        )
+
+    def import_errors(self, *, page_size: int = 0, page_token: str = "") -> Page[ImportFailure]:
+        """Return a page of files that cannot be used now, and why."""
+        answer = self._call(
+            self._stub.ListImportErrors,
+            pb.ListImportErrorsRequest(page_size=page_size, page_token=page_token),
+        )
+        return Page(
+            tuple(convert(ImportFailure, e) for e in answer.import_errors), answer.next_page_token
+        )

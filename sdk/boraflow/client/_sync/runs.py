@@ -1,0 +1,243 @@
+# ruff: noqa
+"""DAG runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import grpc
+
+from boraflow.api.metastore.v1 import run_service_pb2 as pb
+from boraflow.api.metastore.v1 import run_service_pb2_grpc as pb_grpc
+from boraflow.client._calls import conf_json, request_id, timestamp
+from boraflow.client._sync.base import Link, Noun, each
+from boraflow.client.models import (
+    Cleared,
+    Page,
+    Run,
+    RunUpdate,
+    Triggered,
+    convert,
+    enum_number,
+)
+from boraflow.model.states import RunState, RunType
+from boraflow.rpc.errors import ApiError
+
+_FINISHED = frozenset({enum_number(RunState.SUCCESS), enum_number(RunState.FAILED)})
+
+
+class Runs(Noun):
+    """DAG runs."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
+        self._stub = pb_grpc.RunServiceStub(link.channel)
+
+    def trigger(
+        self,
+        dag_id: str,
+        *,
+        conf: dict[str, Any] | str | None = None,
+        run_id: str = "",
+        logical_time: datetime | None = None,
+        run_after: datetime | None = None,
+        note: str = "",
+        dry_run: bool = False,
+        reset_existing: bool = False,
+        timeout: float | None = None,
+    ) -> Triggered:
+        """Create a run; when this returns it is committed and never lost.
+
+        Raises:
+            ApiError: ``DAG_NOT_FOUND``, ``RUN_EXISTS``, ``CONF_INVALID``, ``NO_LEADER``, ...
+        """
+        answer = self._call(
+            self._stub.TriggerRun,
+            pb.TriggerRunRequest(
+                dag_id=dag_id,
+                run_id=run_id,
+                conf_json=conf_json(conf),
+                logical_time=timestamp(logical_time),
+                run_after=timestamp(run_after),
+                note=note,
+                request_id=request_id(),
+                dry_run=dry_run,
+                reset_existing=reset_existing,
+            ),
+            timeout,
+        )
+        return convert(Triggered, answer)
+
+    def get(self, dag_id: str, run_id: str = "latest") -> Run:
+        """Return a run; ``latest`` is the newest."""
+        answer = self._call(self._stub.GetRun, pb.GetRunRequest(dag_id=dag_id, run_id=run_id))
+        return convert(Run, answer.run)
+
+    def list(
+        self,
+        dag_id: str = "",
+        *,
+        states: Sequence[RunState] = (),
+        run_types: Sequence[RunType] = (),
+        run_after_from: datetime | None = None,
+        run_after_to: datetime | None = None,
+        backfill_id: str = "",
+        search: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[Run]:
+        """Return a page of runs, newest run_after first."""
+        answer = self._call(
+            self._stub.ListRuns,
+            pb.ListRunsRequest(
+                dag_id=dag_id,
+                page_size=page_size,
+                page_token=page_token,
+                states=[enum_number(s) for s in states],  # type: ignore[misc]
+                run_types=[enum_number(t) for t in run_types],  # type: ignore[misc]
+                run_after_from=timestamp(run_after_from),
+                run_after_to=timestamp(run_after_to),
+                backfill_id=backfill_id,
+                search=search,
+            ),
+        )
+        return Page(
+            tuple(convert(Run, r) for r in answer.runs),
+            answer.next_page_token,
+            None,
+            answer.revision,
+        )
+
+    def iter(
+        self,
+        dag_id: str = "",
+        *,
+        states: Sequence[RunState] = (),
+        run_types: Sequence[RunType] = (),
+        run_after_from: datetime | None = None,
+        run_after_to: datetime | None = None,
+        backfill_id: str = "",
+        search: str = "",
+    ) -> Iterator[Run]:
+        """Yield all runs, newest first."""
+        for run in each(
+            lambda token: self.list(
+                dag_id,
+                states=states,
+                run_types=run_types,
+                run_after_from=run_after_from,
+                run_after_to=run_after_to,
+                backfill_id=backfill_id,
+                search=search,
+                page_size=500,
+                page_token=token,
+            )
+        ):
+            yield run
+
+    def watch(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        include_tasks: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[RunUpdate]:
+        """Yield the run now and after each change, until it is finished.
+
+        Raises:
+            ApiError: ``WAIT_TIMEOUT`` after ``timeout`` seconds.
+        """
+        try:
+            for message in self._link.stream(
+                self._stub.WatchRun,
+                lambda: pb.WatchRunRequest(
+                    dag_id=dag_id, run_id=run_id, include_tasks=include_tasks
+                ),
+                lambda m: m.run.state in _FINISHED,
+                timeout,
+            ):
+                yield convert(RunUpdate, message)
+        except ApiError as error:
+            if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise ApiError(
+                    error.code,
+                    "WAIT_TIMEOUT",
+                    f"run {run_id} of {dag_id} did not finish within {timeout:g} s",
+                ) from None
+            raise
+
+    def wait(self, dag_id: str, run_id: str, *, timeout: float | None = None) -> Run:
+        """Wait until the run is finished and return it.
+
+        Raises:
+            ApiError: ``WAIT_TIMEOUT`` after ``timeout`` seconds.
+        """
+        run: Run | None = None
+        for update in self.watch(dag_id, run_id, timeout=timeout):
+            run = update.run
+        assert run is not None
+        return run
+
+    def cancel(self, dag_id: str, run_id: str) -> Run:
+        """Fail a run and stop its tasks."""
+        answer = self._call(
+            self._stub.CancelRun,
+            pb.CancelRunRequest(dag_id=dag_id, run_id=run_id, request_id=request_id()),
+        )
+        return convert(Run, answer.run)
+
+    def mark(self, dag_id: str, run_id: str, state: RunState) -> Run:
+        """Set a run to success, failed or queued, and its unfinished tasks with it."""
+        answer = self._call(
+            self._stub.MarkRun,
+            pb.MarkRunRequest(
+                dag_id=dag_id,
+                run_id=run_id,
+                state=enum_number(state),  # type: ignore[arg-type]
+                request_id=request_id(),
+            ),
+        )
+        return convert(Run, answer.run)
+
+    def clear(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        only_failed: bool = False,
+        run_on_latest_version: bool = False,
+        dry_run: bool = False,
+    ) -> Cleared:
+        """Clear the run's tasks so that they run again."""
+        answer = self._call(
+            self._stub.ClearRun,
+            pb.ClearRunRequest(
+                dag_id=dag_id,
+                run_id=run_id,
+                only_failed=only_failed,
+                run_on_latest_version=run_on_latest_version,
+                request_id=request_id(),
+                dry_run=dry_run,
+            ),
+        )
+        return convert(Cleared, answer)
+
+    def delete(self, dag_id: str, run_id: str) -> None:
+        """Delete a finished run with its tasks, XComs and logs."""
+        self._call(
+            self._stub.DeleteRun,
+            pb.DeleteRunRequest(dag_id=dag_id, run_id=run_id, request_id=request_id()),
+        )
+
+    def set_note(self, dag_id: str, run_id: str, note: str) -> Run:
+        """Replace the run's note."""
+        answer = self._call(
+            self._stub.UpdateRunNote,
+            pb.UpdateRunNoteRequest(
+                dag_id=dag_id, run_id=run_id, note=note, request_id=request_id()
+            ),
+        )
+        return convert(Run, answer.run)

@@ -1,0 +1,581 @@
+"""What the client answers: frozen dataclasses with aware datetimes and the model's enums.
+
+Field names are those of the protos, whose comments say what they mean. :func:`convert` builds one from a
+message; the readers are worked out once per class.
+"""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from boraflow.model.states import (
+    AttemptKind,
+    BackfillState,
+    ExecutorState,
+    Outcome,
+    ReprocessBehavior,
+    RunState,
+    RunType,
+    TaskState,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A page of a list."""
+
+    items: tuple[T, ...]
+    next_page_token: str = ""
+    """Empty on the last page."""
+    total_size: int | None = None
+    """All that match; ``None`` where the list does not count."""
+    revision: int = 0
+    """Revision of the snapshot; watch from here."""
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run in one line."""
+
+    run_id: str
+    state: RunState
+    run_type: RunType
+    logical_time: datetime | None
+    start_time: datetime | None
+    end_time: datetime | None
+    run_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Dag:
+    """A DAG as it stands."""
+
+    dag_id: str
+    display_name: str
+    description: str
+    version: int
+    fileloc: str
+    paused: bool
+    active: bool
+    schedule: str
+    schedule_description: str
+    timezone: str
+    tags: tuple[str, ...]
+    owners: tuple[str, ...]
+    next_logical_time: datetime | None
+    next_run_time: datetime | None
+    task_count: int
+    active_runs: dict[str, int]
+    latest_runs: tuple[RunSummary, ...]
+    has_import_error: bool
+    params_json: str
+    doc_md: str
+    max_active_runs: int
+    catchup: bool
+
+    @property
+    def params(self) -> dict[str, dict[str, Any]]:
+        """Parameter name to ``{"value", "schema", "description"}``."""
+        return json.loads(self.params_json or "{}")
+
+
+@dataclass(frozen=True, slots=True)
+class DagVersion:
+    """One version of a DAG."""
+
+    dag_id: str
+    version: int
+    spec_json: str
+    spec_digest: str
+    manifest_digest: str
+    source_digest: str
+    create_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DagSource:
+    """The text of a DAG's file."""
+
+    fileloc: str
+    source: str
+    source_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportFailure:
+    """Why a DAG file cannot be used."""
+
+    fileloc: str
+    line: int
+    message: str
+    traceback: str
+    create_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One DAG run."""
+
+    dag_id: str
+    run_id: str
+    run_key: str
+    run_type: RunType
+    state: RunState
+    dag_version: int
+    manifest_digest: str
+    logical_time: datetime | None
+    data_interval_start_time: datetime | None
+    data_interval_end_time: datetime | None
+    run_after: datetime
+    queue_time: datetime | None
+    start_time: datetime | None
+    end_time: datetime | None
+    conf_json: str
+    note: str
+    reason: str
+    backfill_id: str
+    actor: str
+    task_counts: dict[str, int]
+    clear_number: int
+
+    @property
+    def conf(self) -> dict[str, Any]:
+        """The configuration given at its creation."""
+        return json.loads(self.conf_json or "{}")
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has a terminal state."""
+        return self.state in (RunState.SUCCESS, RunState.FAILED)
+
+    @property
+    def duration(self) -> timedelta | None:
+        """From start to end; ``None`` before its end."""
+        return self.end_time - self.start_time if self.start_time and self.end_time else None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInstance:
+    """One task instance."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    state: TaskState
+    try_number: int
+    max_tries: int
+    attempt_id: str
+    schedule_time: datetime | None
+    queue_time: datetime | None
+    start_time: datetime | None
+    end_time: datetime | None
+    wake_time: datetime | None
+    reason: str
+    operator: str
+    executor_name: str
+    rendered_map_index: str
+    logical_time: datetime | None
+    mapped_counts: dict[str, int]
+    """Indexes of a mapped task by state, in collapsed lists."""
+
+    @property
+    def label(self) -> str:
+        """``task_id``, with the index of a mapped instance."""
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+    @property
+    def duration(self) -> timedelta | None:
+        """From start to end; ``None`` before its end."""
+        return self.end_time - self.start_time if self.start_time and self.end_time else None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One hand-out of a task to an executor, with the time of each phase."""
+
+    attempt_id: str
+    kind: AttemptKind
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    executor_name: str
+    outcome: Outcome | None
+    schedule_time: datetime | None
+    open_time: datetime | None
+    claim_time: datetime | None
+    import_time: datetime | None
+    start_time: datetime | None
+    end_time: datetime | None
+    close_time: datetime | None
+    error: str
+    exit_code: int | None
+    log_bytes: int
+    rendered_fields_json: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Xcom:
+    """A value that a task pushed."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    key: str
+    value_json: str
+    create_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedDate:
+    """A date of a backfill that got no new run."""
+
+    logical_time: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """A backfill."""
+
+    backfill_id: str
+    dag_id: str
+    from_time: datetime
+    to_time: datetime
+    state: BackfillState | None
+    reprocess_behavior: ReprocessBehavior | None
+    max_active_runs: int
+    run_backwards: bool
+    conf_json: str
+    total_count: int
+    created_count: int
+    run_counts: dict[str, int]
+    skipped_dates: tuple[SkippedDate, ...]
+    create_time: datetime | None
+    complete_time: datetime | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """An executor session."""
+
+    executor_id: str
+    name: str
+    host: str
+    backend: str
+    state: ExecutorState
+    slots: int
+    used_slots: int
+    lane_slots: int
+    used_lane_slots: int
+    queues: tuple[str, ...]
+    labels: dict[str, str]
+    attach_time: datetime | None
+    lease_time: datetime | None
+    version: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A limit on concurrent task instances."""
+
+    name: str
+    slots: int
+    description: str
+    include_deferred: bool
+    used_slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable."""
+
+    key: str
+    value: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection; secrets are masked."""
+
+    conn_id: str
+    conn_type: str
+    host: str
+    login: str
+    password: str | None
+    schema: str
+    port: int
+    extra_json: str | None
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token, without its secret."""
+
+    name: str
+    role: str
+    create_time: datetime | None
+    expire_time: datetime | None
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedToken:
+    """A new token."""
+
+    token: Token
+    secret: str
+    """Cannot be read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerInfo:
+    """Who the client calls as."""
+
+    name: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A deployed bundle."""
+
+    name: str
+    manifest_digest: str
+    generation: int
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What :meth:`Bundles.deploy` did."""
+
+    name: str
+    manifest_digest: str
+    generation: int
+    file_count: int
+    uploaded_count: int
+    """Files that were not stored before."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemState:
+    """The system now."""
+
+    version: str
+    database: str
+    has_leader: bool
+    leader: str
+    leader_time: datetime | None
+    executors: tuple[Executor, ...]
+    run_counts: dict[str, int]
+    task_counts: dict[str, int]
+    import_error_count: int
+    dag_count: int
+    revision: int
+    incarnation: str
+    start_time: datetime | None
+    failed_run_count: int
+    dispatch_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what."""
+
+    time: datetime
+    actor: str
+    action: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition for a task to move on."""
+
+    name: str
+    met: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a task instance is where it is."""
+
+    state: TaskState
+    summary: str
+    conditions: tuple[Condition, ...]
+    story: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A thing that changed."""
+
+    kind: str
+    dag_id: str
+    run_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeGroup:
+    """What changed up to a revision."""
+
+    revision: int
+    incarnation: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """A new run, and what may keep it from running."""
+
+    run: Run
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunUpdate:
+    """A run after a change."""
+
+    run: Run
+    task_instances: tuple[TaskInstance, ...]
+    """All at first, then those that changed."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDetail:
+    """A task instance with its attempts."""
+
+    task_instance: TaskInstance
+    attempts: tuple[Attempt, ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What clearing a run did, or would do."""
+
+    run: Run
+    affected: tuple[TaskInstance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillPlan:
+    """A backfill, or with ``dry_run`` its preview."""
+
+    backfill: Backfill
+    logical_times: tuple[datetime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """A piece of an attempt's log."""
+
+    data: bytes
+    offset: int
+    complete: bool
+
+
+_ENUM_PREFIX: dict[type[StrEnum], str] = {
+    TaskState: "TASK_STATE_",
+    RunState: "RUN_STATE_",
+    RunType: "RUN_TYPE_",
+    AttemptKind: "ATTEMPT_KIND_",
+    Outcome: "ATTEMPT_OUTCOME_",
+    BackfillState: "BACKFILL_STATE_",
+    ReprocessBehavior: "REPROCESS_BEHAVIOR_",
+    ExecutorState: "EXECUTOR_STATE_",
+}
+
+
+@cache
+def _enum_members(enum: type[StrEnum]) -> dict[int, StrEnum]:
+    from boraflow.api.model.v1 import states_pb2
+
+    name = "AttemptOutcome" if enum is Outcome else enum.__name__
+    wrapper = getattr(states_pb2, name)
+    prefix = _ENUM_PREFIX[enum]
+    return {wrapper.Value(prefix + member.value.upper()): member for member in enum}
+
+
+def enum_number(member: StrEnum) -> int:
+    """Return the wire number of a state."""
+    return next(n for n, m in _enum_members(type(member)).items() if m is member)
+
+
+def to_datetime(timestamp: Any) -> datetime:
+    """Return a protobuf timestamp as an aware datetime in UTC."""
+    return datetime.fromtimestamp(timestamp.seconds, UTC) + timedelta(
+        microseconds=timestamp.nanos // 1000
+    )
+
+
+def _reader(name: str, kind: Any) -> Callable[[Any], Any]:
+    origin = typing.get_origin(kind)
+    args = typing.get_args(kind)
+    if origin is tuple:
+        element = args[0]
+        if element is datetime:
+            return lambda m: tuple(to_datetime(v) for v in getattr(m, name))
+        if isinstance(element, type) and hasattr(element, "__dataclass_fields__"):
+            return lambda m: tuple(convert(element, v) for v in getattr(m, name))
+        return lambda m: tuple(getattr(m, name))
+    if origin is dict:
+        return lambda m: dict(getattr(m, name))
+    if origin is not None:  # X | None
+        inner = next(a for a in args if a is not type(None))
+        if inner is datetime:
+            return lambda m: to_datetime(getattr(m, name)) if m.HasField(name) else None
+        if isinstance(inner, type) and issubclass(inner, StrEnum):
+            members = _enum_members(inner)
+            return lambda m: members.get(getattr(m, name))
+        return lambda m: getattr(m, name) if m.HasField(name) else None
+    if kind is datetime:
+        return lambda m: to_datetime(getattr(m, name))
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        members = _enum_members(kind)
+        first = next(iter(members.values()))
+        return lambda m: members.get(getattr(m, name), first)
+    if isinstance(kind, type) and hasattr(kind, "__dataclass_fields__"):
+        return lambda m: convert(kind, getattr(m, name))
+    return lambda m: getattr(m, name)
+
+
+@cache
+def _readers(cls: type) -> tuple[Callable[[Any], Any], ...]:
+    hints = typing.get_type_hints(cls)
+    return tuple(_reader(f.name, hints[f.name]) for f in fields(cls))
+
+
+def convert(cls: type[T], message: Any) -> T:
+    """Return a protobuf message as ``cls``; fields are matched by name."""
+    return cls(*[read(message) for read in _readers(cls)])

@@ -1,0 +1,434 @@
+# ruff: noqa: RUF009  _setting is dataclasses.field with the words of the reference page
+"""Settings: one frozen dataclass per service, read once, passed down; nothing else reads the environment.
+
+A setting comes from the environment (``BORAFLOW_...``), else from ``boraflow.toml`` in the home folder
+(``[section]`` and the field's name), else from its default here; the metastore's address, also from what
+``bora up`` on the same home says. ``docs/reference/settings.md`` is
+generated from this module. Standard library only: a DAG file's process may import it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, overload
+
+
+class ConfigError(Exception):
+    """A setting, an address or a file of the set-up cannot be used; the message names it and the fix."""
+
+
+T = TypeVar("T")
+
+
+def home(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the folder that holds all state: ``BORAFLOW_HOME``, else ``~/.boraflow``."""
+    environ = os.environ if environ is None else environ
+    return Path(environ.get("BORAFLOW_HOME") or "~/.boraflow").expanduser().absolute()
+
+
+def read_token(name: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """Return a token's secret: ``BORAFLOW_TOKEN``, else ``$BORAFLOW_HOME/tokens/<name>.token``, else ``None``.
+
+    Raises:
+        ConfigError: the file is there and cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    if secret := environ.get("BORAFLOW_TOKEN", "").strip():
+        return secret
+    path = home(environ) / "tokens" / f"{name}.token"
+    try:
+        return path.read_text().strip() or None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"cannot read the token {path}: {error.strerror}") from error
+
+
+def _setting(default: Any, doc: str, *, env: str | None = None) -> Any:
+    """Declare a field. ``env`` replaces the name ``BORAFLOW_<SECTION>_<FIELD>``."""
+    metadata = {"doc": doc, "env": env}
+    if callable(default):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What every section has."""
+
+    home: Path = _setting(home, "Folder that holds all state.", env="BORAFLOW_HOME")
+    log_level: str = _setting(
+        "info", "`debug`, `info`, `warning` or `error`.", env="BORAFLOW_LOG_LEVEL"
+    )
+    log_json: bool = _setting(
+        False, "Log one JSON object a line instead of text.", env="BORAFLOW_LOG_JSON"
+    )
+    tls_ca: str = _setting(
+        "", "PEM file of the authority that peers are checked against.", env="BORAFLOW_TLS_CA"
+    )
+    tls_cert: str = _setting("", "PEM file of the service's certificate.", env="BORAFLOW_TLS_CERT")
+    tls_key: str = _setting("", "PEM file of its private key.", env="BORAFLOW_TLS_KEY")
+    allow_insecure: bool = _setting(
+        False,
+        "Speak plain text off loopback too: only on a network that you trust.",
+        env="BORAFLOW_ALLOW_INSECURE",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetastoreSettings(Settings):
+    """The metastore."""
+
+    address: str = _setting("127.0.0.1:7781", "Where the public API listens.")
+    database_url: str = _setting(
+        "",
+        "SQLAlchemy URL, such as `postgresql://user@host/boraflow`; empty is SQLite in the home folder.",
+        env="BORAFLOW_DATABASE_URL",
+    )
+    logs_url: str = _setting(
+        "",
+        "Where logs are kept, any fsspec URL; empty is `logs/` in the home folder.",
+        env="BORAFLOW_LOGS_URL",
+    )
+    files_url: str = _setting(
+        "",
+        "Where bundle files are kept, any fsspec URL; empty is `files/` in the home folder.",
+        env="BORAFLOW_FILES_URL",
+    )
+    fernet_key: str = _setting(
+        "",
+        "Keys that encrypt variables and connections, comma separated, the first one encrypts;"
+        " empty is `fernet.key` in the home folder.",
+        env="BORAFLOW_FERNET_KEY",
+    )
+    auto_migrate: bool = _setting(True, "Bring the database's schema up to date at start.")
+    dags_are_paused_at_creation: bool = _setting(
+        True,
+        "Whether a new DAG starts paused, when it does not say.",
+        env="BORAFLOW_DAGS_ARE_PAUSED_AT_CREATION",
+    )
+    retention_days: float = _setting(
+        90.0,
+        "Tasks, XComs and logs of finished runs are removed after this; 0 keeps them.",
+        env="BORAFLOW_RETENTION_DAYS",
+    )
+    xcom_max_bytes: int = _setting(
+        1_048_576, "Largest XCom value, as JSON text.", env="BORAFLOW_XCOM_MAX_BYTES"
+    )
+    leader_lease_seconds: float = _setting(
+        10.0, "A scheduler that was not heard of for so long no longer leads."
+    )
+    relay_timeout_seconds: float = _setting(
+        30.0, "How long a command waits for the leading scheduler's answer."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerSettings(Settings):
+    """The scheduler."""
+
+    address: str = _setting("127.0.0.1:7782", "Where executors attach.")
+    advertise_address: str = _setting(
+        "", "Address that executors are told to dial; empty is `address`."
+    )
+    metastore_address: str = _setting(
+        "127.0.0.1:7781", "The metastore.", env="BORAFLOW_METASTORE_ADDRESS"
+    )
+    dags_folder: str = _setting(
+        "", "Folder of DAG files; empty is `dags/` in the home folder.", env="BORAFLOW_DAGS_FOLDER"
+    )
+    bundle_name: str = _setting("dags", "Name of the bundle that the DAG folder is.")
+    executor_lease_seconds: float = _setting(
+        30.0,
+        "An executor that was not heard of for so long has lost its work; also the outage of the control plane"
+        " that running tasks survive.",
+    )
+    queued_timeout_seconds: float = _setting(
+        600.0, "A task that no worker took for so long after its hand-out is handed out again."
+    )
+    parallelism: int = _setting(
+        0, "Most task instances that run at once; 0 is the executors' slots."
+    )
+    max_map_length: int = _setting(1024, "Most instances of one mapped task.")
+    parse_timeout_seconds: float = _setting(30.0, "Longest time to parse one DAG file.")
+    parse_memory_mb: int = _setting(512, "Most memory that parsing one DAG file may add.")
+    parse_processes: int = _setting(2, "How many DAG files are parsed at once.")
+    dag_discovery_safe_mode: bool = _setting(
+        True,
+        "Skip Python files that do not name Boraflow or Airflow together with a DAG or an asset.",
+        env="BORAFLOW_DAG_DISCOVERY_SAFE_MODE",
+    )
+    dag_ignore_file_syntax: str = _setting(
+        "glob",
+        "How `.airflowignore` is read: `glob`, as `.gitignore`, or `regexp`.",
+        env="BORAFLOW_DAG_IGNORE_FILE_SYNTAX",
+    )
+    rescan_seconds: float = _setting(
+        60.0, "The DAG folder is looked through again so often, beside being watched."
+    )
+    alert_webhook_url: str = _setting(
+        "", "Is sent a JSON message when a run fails.", env="BORAFLOW_ALERT_WEBHOOK_URL"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorSettings(Settings):
+    """The executor."""
+
+    address: str = _setting("127.0.0.1:7783", "Its own door: state, drain, live logs.")
+    metastore_address: str = _setting(
+        "127.0.0.1:7781", "The metastore.", env="BORAFLOW_METASTORE_ADDRESS"
+    )
+    scheduler_address: str = _setting(
+        "", "Where to attach; empty asks the metastore, so that a failover is followed."
+    )
+    name: str = _setting("", "Stable name; empty is the host's name.")
+    slots: int = _setting(0, "Tasks that run at once; 0 is four per core, at least 8.")
+    lane_slots: int = _setting(
+        1000, "Sensors and deferred tasks that wait in the async lane at once."
+    )
+    queues: tuple[str, ...] = _setting(("default",), "Queues it takes work from, comma separated.")
+    labels: dict[str, str] = _setting(dict, "Free labels: `zone=a,gpu=yes`.")
+    tasks_per_worker: int = _setting(
+        1,
+        "How many tasks one worker process runs before it is replaced; 1 is a fresh process each.",
+    )
+    task_memory_limit_mb: int = _setting(0, "Memory limit of a task that sets none; 0 is none.")
+    kill_grace_seconds: float = _setting(
+        5.0, "Time between SIGTERM and SIGKILL when a task is stopped."
+    )
+    drain_timeout_seconds: float = _setting(
+        30.0, "On shutdown, how long running tasks may finish before they are handed back."
+    )
+    log_max_bytes: int = _setting(1 << 30, "Longest log of one attempt; the rest is dropped.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UiSettings(Settings):
+    """The dashboard."""
+
+    address: str = _setting("127.0.0.1:7780", "Where the dashboard listens.")
+    metastore_address: str = _setting(
+        "127.0.0.1:7781", "The metastore.", env="BORAFLOW_METASTORE_ADDRESS"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings(Settings):
+    """The command line and the Python client."""
+
+    metastore_address: str = _setting(
+        "127.0.0.1:7781", "The metastore.", env="BORAFLOW_METASTORE_ADDRESS"
+    )
+    timeout_seconds: float = _setting(30.0, "Longest time for one call.")
+    output: str = _setting("table", "`table`, `json` or `yaml`.", env="BORAFLOW_OUTPUT")
+
+
+SECTIONS: dict[str, type[Settings]] = {
+    "metastore": MetastoreSettings,
+    "scheduler": SchedulerSettings,
+    "executor": ExecutorSettings,
+    "ui": UiSettings,
+    "client": ClientSettings,
+}
+
+#: Variables that are read elsewhere, with what they mean.
+OTHER_VARIABLES: dict[str, str] = {
+    "BORAFLOW_TOKEN": "Secret that calls carry; else the token file of the service or, for `bora`, `admin.token`.",
+    "BORAFLOW_UI_URL": "Address of the dashboard in links that tasks make (`ti.log_url`), such as"
+    " `https://boraflow.example.org`; `bora up` sets it.",
+    "BORAFLOW_CONFIG": "Another settings file than `boraflow.toml` in the home folder.",
+    "BORAFLOW_VAR_<KEY>": "Value of a variable, for tasks.",
+    "BORAFLOW_CONN_<ID>": "A connection as URI or JSON, for tasks.",
+}
+
+
+def variable_of(section: str, field: dataclasses.Field[Any]) -> str:
+    """Return the environment variable that sets a field."""
+    return field.metadata.get("env") or f"BORAFLOW_{section.upper()}_{field.name.upper()}"
+
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off", ""})
+
+
+def _parse(kind: Any, value: Any, where: str) -> Any:
+    """Return ``value`` (text of a variable, or a TOML value) as ``kind``."""
+    try:
+        if kind is bool:
+            if isinstance(value, bool):
+                return value
+            word = str(value).strip().lower()
+            if word in _TRUE:
+                return True
+            if word in _FALSE:
+                return False
+            raise ValueError
+        if kind is int:
+            if isinstance(value, bool):
+                raise ValueError
+            return int(str(value).replace("_", ""))
+        if kind is float:
+            if isinstance(value, bool):
+                raise ValueError
+            return float(value)
+        if kind is Path:
+            return Path(str(value)).expanduser().absolute()
+        if kind is str:
+            if not isinstance(value, str):
+                raise ValueError
+            return value
+        if typing.get_origin(kind) is tuple:
+            items = value.split(",") if isinstance(value, str) else list(value)
+            return tuple(s for item in items if (s := str(item).strip()))
+        if typing.get_origin(kind) is dict:
+            if isinstance(value, dict):
+                return {str(k): str(v) for k, v in value.items()}
+            pairs = [p for p in value.split(",") if p.strip()]
+            return {k.strip(): v.strip() for k, v in (p.split("=", 1) for p in pairs)}
+    except (ValueError, TypeError, AttributeError):
+        names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+        expected = names.get(
+            kind, "a list" if typing.get_origin(kind) is tuple else "key=value pairs"
+        )
+        raise ConfigError(f"{where}: {expected} is expected, not {value!r}") from None
+    raise TypeError(f"no reader for {kind}")
+
+
+def _config_path(environ: Mapping[str, str]) -> Path:
+    named = environ.get("BORAFLOW_CONFIG")
+    return Path(named).expanduser() if named else home(environ) / "boraflow.toml"
+
+
+def _read_toml(environ: Mapping[str, str]) -> dict[str, Any]:
+    path = _config_path(environ)
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        if environ.get("BORAFLOW_CONFIG"):
+            raise ConfigError(f"BORAFLOW_CONFIG: there is no file {path}") from None
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    for section, values in data.items():
+        if section not in SECTIONS:
+            raise ConfigError(f"{path}: unknown section [{section}]{_near(section, SECTIONS)}")
+        fields = {f.name for f in dataclasses.fields(SECTIONS[section])} - {"home"}
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: [{section}] is expected to be a table")
+        for key in values:
+            if key not in fields:
+                raise ConfigError(
+                    f"{path}: unknown setting {key!r} in [{section}]{_near(key, fields)}"
+                )
+    return data
+
+
+def _address_of_up(environ: Mapping[str, str]) -> str:
+    """Return where ``bora up`` on this home has its metastore; empty when nothing is up."""
+    try:
+        state = json.loads((home(environ) / "up.json").read_text())
+        address = state["services"]["metastore"]["address"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return address if isinstance(address, str) else ""
+
+
+def _near(word: str, words: typing.Iterable[str]) -> str:
+    match = difflib.get_close_matches(word, list(words), 1)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return a sentence for each ``BORAFLOW_`` variable that nothing reads: a typing mistake, likely."""
+    environ = os.environ if environ is None else environ
+    known = {name for name in OTHER_VARIABLES if "<" not in name}
+    for section, cls in SECTIONS.items():
+        known |= {variable_of(section, f) for f in dataclasses.fields(cls)}
+    return [
+        f"{name} is set, but nothing reads it{_near(name, known)}"
+        for name in sorted(environ)
+        if name.startswith("BORAFLOW_")
+        and name not in known
+        and not name.startswith(("BORAFLOW_VAR_", "BORAFLOW_CONN_"))
+    ]
+
+
+@overload
+def load_settings(
+    section: Literal["metastore"], environ: Mapping[str, str] | None = None, **overrides: Any
+) -> MetastoreSettings: ...
+@overload
+def load_settings(
+    section: Literal["scheduler"], environ: Mapping[str, str] | None = None, **overrides: Any
+) -> SchedulerSettings: ...
+@overload
+def load_settings(
+    section: Literal["executor"], environ: Mapping[str, str] | None = None, **overrides: Any
+) -> ExecutorSettings: ...
+@overload
+def load_settings(
+    section: Literal["ui"], environ: Mapping[str, str] | None = None, **overrides: Any
+) -> UiSettings: ...
+@overload
+def load_settings(
+    section: Literal["client"], environ: Mapping[str, str] | None = None, **overrides: Any
+) -> ClientSettings: ...
+def load_settings(
+    section: str, environ: Mapping[str, str] | None = None, **overrides: Any
+) -> Settings:
+    """Return the settings of a section.
+
+    Args:
+        section: ``metastore``, ``scheduler``, ``executor``, ``ui`` or ``client``.
+        environ: Instead of ``os.environ``.
+        **overrides: Fields that win over everything, such as options of a command; ``None`` does not.
+
+    Raises:
+        ConfigError: a value cannot be read, or the settings file has an unknown key.
+    """
+    environ = os.environ if environ is None else environ
+    cls = SECTIONS[section]
+    toml = _read_toml(environ)
+    table = toml.get(section, {})
+    # What the home folder's file says of a shared variable holds for every section that reads it.
+    shared: dict[str, tuple[str, Any]] = {}
+    for other, values in toml.items():
+        for field in dataclasses.fields(SECTIONS[other]):
+            if field.metadata.get("env") and field.name in values:
+                shared[field.metadata["env"]] = (f"[{other}] {field.name}", values[field.name])
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        name = variable_of(section, field)
+        if (given := overrides.pop(field.name, None)) is not None:
+            values[field.name] = given
+        elif name in environ:
+            values[field.name] = _parse(hints[field.name], environ[name], name)
+        elif field.name in table:
+            values[field.name] = _parse(
+                hints[field.name], table[field.name], f"[{section}] {field.name}"
+            )
+        elif name in shared:
+            where, value = shared[name]
+            values[field.name] = _parse(hints[field.name], value, where)
+        elif field.name == "home":
+            values["home"] = home(environ)
+        elif field.name == "metastore_address":
+            # One variable for who serves and who dials: the metastore's own address is the default.
+            own = toml.get("metastore", {}).get("address")
+            if own or (own := _address_of_up(environ)):
+                values[field.name] = own
+    if overrides:
+        raise TypeError(f"unknown settings: {', '.join(sorted(overrides))}")
+    return cls(**values)

@@ -1,0 +1,1 @@
+"""Operators, in the modules where Airflow has them."""

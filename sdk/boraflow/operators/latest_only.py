@@ -1,0 +1,57 @@
+"""LatestOnlyOperator: skip what follows unless this is the latest scheduled run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from boraflow import _clock
+from boraflow.operators.branch import BaseBranchOperator
+
+if TYPE_CHECKING:
+    from boraflow._context import Context
+
+
+class LatestOnlyOperator(BaseBranchOperator):
+    """Skips its direct downstreams in runs that are not the latest; manual runs always go on."""
+
+    ui_color = "#e9ffdb"
+
+    def choose_branch(self, context: Context) -> str | Iterable[str] | None:
+        """Follow all, or nothing."""
+        everything = sorted(self.downstream_task_ids)
+        run = context["dag_run"]
+        if run.run_type == "manual":
+            self.log.info("Manually triggered run: allowing execution to proceed.")
+            return everything
+        window = self._next_interval(context)
+        if window is None:
+            return everything
+        left, right = window
+        now = _clock.utcnow()
+        self.log.info(
+            "Checking latest only with left_window: %s right_window: %s now: %s", left, right, now
+        )
+        if left == right or left < now <= right:
+            self.log.info("Latest, allowing execution to proceed.")
+            return everything
+        self.log.info("Not latest execution, skipping downstream.")
+        return []
+
+    def _next_interval(self, context: Context) -> tuple[datetime, datetime] | None:
+        from boraflow.model.timetables import DataInterval, TimeRestriction, next_dagrun_info
+
+        run = context["dag_run"]
+        if run.data_interval_start is None or run.data_interval_end is None:
+            return None
+        if run.data_interval_start == run.data_interval_end:
+            return None
+        dag = self.dag
+        info = next_dagrun_info(
+            dag.timetable,
+            DataInterval(run.data_interval_start, run.data_interval_end),
+            TimeRestriction(dag.start_date, dag.end_date, catchup=True),
+            _clock.utcnow(),
+        )
+        return None if info is None else (info.data_interval.start, info.data_interval.end)

@@ -1,0 +1,1 @@
+"""Loading DAG files and running attempts; knows no network."""

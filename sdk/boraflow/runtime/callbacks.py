@@ -1,0 +1,140 @@
+"""Callbacks: those that a running task calls, and attempts that call those whose worker is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from boraflow._clock import from_micros
+from boraflow._context import make_context, pop_context, push_context
+from boraflow._task_instance import RuntimeTaskInstance
+from boraflow.exceptions import BoraflowException
+from boraflow.model.attempt import AttemptRequest, Comms, RunnerReport
+from boraflow.model.rows import AttemptResult, Micros
+from boraflow.model.states import Outcome
+from boraflow.runtime.failure import now_micros, one_line
+
+if TYPE_CHECKING:
+    from boraflow._context import Context
+    from boraflow._dag import DAG
+
+log = logging.getLogger("boraflow.task")
+
+
+def call_all(callbacks: list[Callable[..., Any]], context: Any, name: str) -> list[BaseException]:
+    """Call callbacks one after another; errors are logged and returned, not raised."""
+    errors: list[BaseException] = []
+    for callback in callbacks:
+        try:
+            outcome = callback(context)
+            if asyncio.iscoroutine(outcome):
+                asyncio.run(outcome)
+        except Exception as err:
+            errors.append(err)
+            log.exception("Error when executing %s", name)
+    return errors
+
+
+def run_callbacks(request: AttemptRequest, dag: DAG, comms: Comms, start: Micros) -> RunnerReport:
+    payload = request.payload or {}
+    names = [str(n) for n in payload.get("callbacks") or ()]
+    task_id = request.task_id or str(payload.get("task_id") or "")
+    task: Any = dag.task_dict.get(task_id)
+    about = AttemptRequest(
+        attempt_id=request.attempt_id,
+        kind=request.kind,
+        run=request.run,
+        task_id=task_id,
+        map_index=int(payload.get("map_index", request.map_index)),
+        try_number=request.try_number,
+        max_tries=request.max_tries,
+        start_date=request.start_date,
+    )
+    ti = RuntimeTaskInstance(about, task, dag, comms, request.start_date or start)
+    ti.state = str(payload.get("state") or "")
+    context: Context = make_context(ti, dag, task)
+    reason = str(payload.get("reason") or "")
+    error = str(payload.get("error") or "")
+    dict.__setitem__(context, "reason", reason)
+    if error:
+        dict.__setitem__(context, "exception", BoraflowException(error))
+    ti.dag_run.state = ti.state if not request.task_id else "running"
+    problems: list[BaseException] = []
+    ran: list[str] = []
+    push_context(context)
+    try:
+        for name in names:
+            ran.append(name)
+            try:
+                if name == "webhook":
+                    _post_webhook(payload, request, reason, error, task_id)
+                    continue
+                owner: Any = dag if name.startswith("dag_on_") else task
+                attribute = f"{name.removeprefix('dag_')}_callback"
+                callbacks = getattr(owner, attribute, None) or []
+                if not callbacks:
+                    log.warning("%s has no %s in this version of its file", owner, attribute)
+                problems += call_all(list(callbacks), context, attribute)
+            except Exception as err:
+                log.exception("callback %s failed", name)
+                problems.append(err)
+    finally:
+        pop_context()
+    result = AttemptResult(
+        request.attempt_id,
+        Outcome.FAILED if problems else Outcome.SUCCESS,
+        start_date=start,
+        end_date=now_micros(),
+        callbacks_run=tuple(ran),
+    )
+    if problems:
+        result.error = one_line(problems[0])
+    return RunnerReport(result)
+
+
+def _post_webhook(
+    payload: dict[str, Any], request: AttemptRequest, reason: str, error: str, task_id: str
+) -> None:
+    """Tell a URL about a failed run.
+
+    Raises:
+        OSError: it cannot be reached, or does not answer with 2xx.
+    """
+    import urllib.request
+
+    url = str(payload.get("webhook") or "")
+    if not url.startswith(("http://", "https://")):
+        raise BoraflowException(
+            f"the webhook's address must begin with http:// or https://: {url!r}"
+        )
+    run = request.run
+    state = str(payload.get("state") or "failed")
+    logical = None
+    if run.logical_date is not None:
+        logical = from_micros(run.logical_date).isoformat()
+    body = {
+        "kind": str(payload.get("kind") or f"run_{state}"),
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        "run_type": run.run_type,
+        "logical_date": logical,
+        "state": state,
+        "reason": reason,
+        "error": error,
+        "task_id": task_id,
+        "map_index": int(payload.get("map_index", -1)),
+        "text": f"Run {run.run_id} of DAG {run.dag_id} {state}"
+        + (f": {reason}" if reason else "")
+        + (f" (task {task_id}: {error})" if task_id and error else ""),
+    }
+    call = urllib.request.Request(
+        url,
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", "User-Agent": "boraflow"},
+        method="POST",
+    )
+    with urllib.request.urlopen(call, timeout=10) as answer:
+        log.info("Webhook answered %s", answer.status)

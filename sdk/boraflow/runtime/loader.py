@@ -1,0 +1,305 @@
+"""Loading a DAG file: its DAGs, its errors with file and line, and what else it read.
+
+A file is executed under a module name of its own (:func:`module_name`), the same in every process, so that
+classes defined in it can be named in XComs and triggers. The bundle's root is on ``sys.path``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import traceback
+import types
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from boraflow._dag import DAG, DagContext
+from boraflow.exceptions import DagFileError
+from boraflow.runtime.serialize import feeding_tasks
+
+_PREFIX = "boraflow_dag_"
+
+
+@dataclass(slots=True)
+class LoadError:
+    """Why a file, or one DAG of it, cannot be used."""
+
+    file: str
+    """Path inside the bundle; absolute for a file outside of it."""
+    line: int | None
+    message: str
+    """``ValueError: no such thing``: one line unless the exception's own text has more."""
+    traceback: str = ""
+    """From the user's first frame on; empty for mistakes that the message explains."""
+    dag_id: str | None = None
+    """Set when only this DAG of the file is concerned."""
+    exception: BaseException | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.message}"
+
+
+@dataclass(slots=True)
+class LoadedFile:
+    """What a DAG file holds."""
+
+    path: str
+    """Absolute."""
+    fileloc: str
+    """Inside the bundle, with forward slashes."""
+    dags: dict[str, DAG] = field(default_factory=dict)
+    errors: list[LoadError] = field(default_factory=list)
+    dependencies: tuple[str, ...] = ()
+    """Files of the bundle that it imported or opened, sorted, itself left out."""
+    listed: tuple[str, ...] = ()
+    """Folders of the bundle whose content it listed (``""`` is the root)."""
+
+    @property
+    def error(self) -> LoadError | None:
+        """Why the whole file cannot be used, or None."""
+        return next((e for e in self.errors if e.dag_id is None), None)
+
+
+def module_name(fileloc: str) -> str:
+    """Return the module name under which the file at that place in a bundle is executed."""
+    stem = re.sub(r"\W", "_", os.path.splitext(os.path.basename(fileloc))[0])  # noqa: PTH119, PTH122
+    digest = hashlib.sha1(fileloc.encode(), usedforsecurity=False).hexdigest()[:16]
+    return f"{_PREFIX}{digest}_{stem}"
+
+
+def is_dag_module(name: str) -> bool:
+    """Say whether a module of that name comes from a DAG file."""
+    return name.startswith(_PREFIX)
+
+
+class _Recorder:
+    """Notes files that are opened and folders that are listed while a file is loaded."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root + os.sep
+        self.opened: set[str] = set()
+        self.listed: set[str] = set()
+
+    def note(self, event: str, args: tuple[Any, ...]) -> None:
+        path = args[0] if args else None
+        if isinstance(path, bytes):
+            path = os.fsdecode(path)
+        elif isinstance(path, os.PathLike):
+            path = os.fspath(path)
+        if path is None and event != "open":
+            path = "."
+        if not isinstance(path, str):
+            return
+        full = os.path.abspath(path)  # noqa: PTH100
+        if event == "open":
+            if full.startswith(self.root) and not full.endswith((".pyc", ".pyo")):
+                self.opened.add(full)
+        elif full.startswith(self.root) or full + os.sep == self.root:
+            self.listed.add(full)
+
+
+_recorder: _Recorder | None = None
+_hooked = False
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if _recorder is not None and event in ("open", "os.listdir", "os.scandir"):
+        frame = sys._getframe(1)
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return  # the import system looking for modules; what it found is in sys.modules
+        _recorder.note(event, args)
+
+
+def load_file(
+    path: str | os.PathLike[str],
+    bundle_root: str | os.PathLike[str] | None = None,
+    *,
+    track: bool = True,
+) -> LoadedFile:
+    """Execute a DAG file and return what it holds. Never raises for what the file does.
+
+    Args:
+        path: the file, absolute or inside the bundle.
+        bundle_root: the bundle's folder; the file's own folder when None.
+        track: note which files of the bundle it imports and opens.
+    """
+    global _recorder, _hooked
+    folder = bundle_root if bundle_root is not None else Path(path).absolute().parent
+    root = os.path.abspath(folder)  # noqa: PTH100
+    full = os.path.abspath(os.path.join(root, path))  # noqa: PTH100, PTH118
+    fileloc = os.path.relpath(full, root).replace(os.sep, "/")
+    loaded = LoadedFile(full, fileloc)
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    name = module_name(fileloc)
+    module = types.ModuleType(name)
+    module.__file__ = full
+    sys.modules[name] = module
+    before = set(sys.modules)
+    recorder: _Recorder | None = None
+    if track:
+        if not _hooked:
+            sys.addaudithook(_audit)
+            _hooked = True
+        recorder = _recorder = _Recorder(root)
+    DagContext.reset()
+    found = DagContext.autoregistered = []
+    try:
+        with open(full, "rb") as file:  # noqa: PTH123
+            source = file.read()
+        exec(compile(source, full, "exec", dont_inherit=True), module.__dict__)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as err:  # noqa: BLE001 (whatever a DAG file raises is its own error)
+        loaded.errors.append(describe_error(err, root, full))
+    finally:
+        _recorder = None
+        DagContext.autoregistered = None
+        DagContext.reset()
+    if recorder is not None:
+        recorder.opened.discard(full)
+        local = _local_modules(before, root, full)
+        local |= _reachable_modules(module, root, full)
+        loaded.dependencies = tuple(
+            sorted(os.path.relpath(p, root).replace(os.sep, "/") for p in recorder.opened | local)
+        )
+        loaded.listed = tuple(
+            sorted(
+                "" if p == root else os.path.relpath(p, root).replace(os.sep, "/")
+                for p in recorder.listed
+            )
+        )
+    if loaded.errors:
+        return loaded
+    _collect(loaded, module, found, root)
+    return loaded
+
+
+def _collect(loaded: LoadedFile, module: types.ModuleType, found: list[DAG], root: str) -> None:
+    candidates: dict[int, DAG] = {}
+    for value in list(vars(module).values()):
+        if isinstance(value, DAG):
+            candidates[id(value)] = value
+    for dag in found:
+        candidates[id(dag)] = dag
+    by_id: dict[str, list[DAG]] = {}
+    for dag in candidates.values():
+        made_in = dag.module_file
+        if made_in and made_in != loaded.path and made_in.startswith(root + os.sep):
+            continue  # imported from another file of the bundle, which is loaded for itself
+        by_id.setdefault(dag.dag_id, []).append(dag)
+    for dag_id, same in by_id.items():
+        if len(same) > 1:
+            lines = sorted(d._defined_at[1] for d in same)
+            loaded.errors.append(
+                LoadError(
+                    loaded.fileloc,
+                    lines[-1],
+                    f"AirflowDagDuplicatedIdException: the dag_id '{dag_id}' is used by {len(same)} DAGs of this "
+                    f"file (lines {', '.join(map(str, lines))}); ids must be unique",
+                    dag_id=dag_id,
+                )
+            )
+            continue
+        dag = same[0]
+        dag.fileloc = loaded.path
+        dag.relative_fileloc = loaded.fileloc
+        try:
+            dag.validate()
+        except Exception as err:  # noqa: BLE001
+            error = describe_error(err, root, loaded.path)
+            error.dag_id = dag_id
+            loaded.errors.append(error)
+            continue
+        dag.feeding = feeding_tasks(dag)
+        loaded.dags[dag_id] = dag
+
+
+def _local_modules(before: set[str], root: str, own: str) -> set[str]:
+    files: set[str] = set()
+    for name in sys.modules.keys() - before:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if isinstance(file, str) and file.startswith(root + os.sep) and file != own:
+            files.add(os.path.abspath(file))  # noqa: PTH100
+    return files
+
+
+def _reachable_modules(module: types.ModuleType, root: str, own: str) -> set[str]:
+    """Return files of the bundle's modules that were imported before, through another file."""
+    files: set[str] = set()
+    todo: list[types.ModuleType] = [module]
+    seen: set[str] = {module.__name__}
+    while todo:
+        for value in list(vars(todo.pop()).values()):
+            name = (
+                value.__name__
+                if isinstance(value, types.ModuleType)
+                else getattr(value, "__module__", None)
+            )
+            if not isinstance(name, str) or name in seen:
+                continue
+            seen.add(name)
+            other = sys.modules.get(name)
+            file = getattr(other, "__file__", None)
+            if other is not None and isinstance(file, str) and file.startswith(root + os.sep):
+                if file != own and not is_dag_module(name):
+                    files.add(os.path.abspath(file))  # noqa: PTH100
+                todo.append(other)
+    return files
+
+
+def describe_error(err: BaseException, root: str, path: str) -> LoadError:
+    """Return where in the user's files an exception comes from, and what it says."""
+    file: str | None = None
+    line: int | None = None
+    if isinstance(err, SyntaxError) and err.filename:
+        file, line = err.filename, err.lineno
+    elif isinstance(err, DagFileError) and err.file:
+        file, line = err.file, err.line
+    frames = traceback.extract_tb(err.__traceback__)
+    if file is None:
+        place = next((f for f in reversed(frames) if f.filename.startswith(root + os.sep)), None)
+        if place is None and isinstance(err, ImportError):
+            place = next((f for f in frames if f.filename == path), None)
+        if place is not None:
+            file, line = place.filename, place.lineno
+        else:
+            file = path
+    message = f"{type(err).__name__}: {err}" if str(err) else type(err).__name__
+    if isinstance(err, SystemExit):
+        message = f"the file called sys.exit({err.code!r}) while it was loaded"
+    elif isinstance(err, SyntaxError):
+        message = f"{type(err).__name__}: {err.msg}"
+    text = ""
+    if not isinstance(err, DagFileError):
+        text = format_traceback(err, path)
+    shown = file
+    if file.startswith(root + os.sep):
+        shown = os.path.relpath(file, root).replace(os.sep, "/")
+    return LoadError(shown, line, message, text, exception=err)
+
+
+def format_traceback(err: BaseException, first_file: str | None = None) -> str:
+    """Return the traceback from the user's first frame on."""
+    tb = err.__traceback__
+    while tb is not None:
+        name = tb.tb_frame.f_code.co_filename
+        if name == first_file or (first_file is None and not _is_runtime(name)):
+            break
+        tb = tb.tb_next
+    rendered = traceback.TracebackException(type(err), err, tb or err.__traceback__)
+    if tb is None and (first_file is None or isinstance(err, SyntaxError)):
+        rendered.stack = traceback.StackSummary.from_list([])
+    return "".join(rendered.format())
+
+
+_RUNTIME = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120
+
+
+def _is_runtime(filename: str) -> bool:
+    return filename.startswith((_RUNTIME, _PACKAGE, "<frozen"))

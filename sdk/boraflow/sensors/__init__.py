@@ -1,0 +1,1 @@
+"""Sensors, in the modules where Airflow has them."""

@@ -1,0 +1,150 @@
+"""Testing DAGs and tasks without any service: for users' tests, and for our own.
+
+``run_task`` runs one task with values that you give it; ``run_dag`` runs a whole DAG; ``load_dags`` loads a
+file and fails if it has an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from boraflow._clock import to_micros
+from boraflow._notset import XCOM_RETURN_KEY
+from boraflow._serde import dumps, loads
+from boraflow.exceptions import DagFileError
+from boraflow.model.attempt import AttemptRequest, RunContext
+from boraflow.model.rows import AttemptResult, Micros, RunRow
+from boraflow.model.states import AttemptKind, Outcome
+from boraflow.runtime.dagtest import DagTestRun, run_dag
+from boraflow.runtime.loader import load_file
+from boraflow.runtime.memory_store import MemoryStore, as_connection
+from boraflow.runtime.runner import now_micros, run_attempt
+
+if TYPE_CHECKING:
+    from boraflow._dag import DAG
+
+__all__ = ["DagTestRun", "TaskOutcome", "load_dags", "run_dag", "run_task"]
+
+
+@dataclass(slots=True)
+class TaskOutcome:
+    """How one task ended."""
+
+    result: AttemptResult
+    xcoms: dict[str, Any] = field(default_factory=dict)
+    """What it pushed, by key."""
+    rendered: dict[str, Any] = field(default_factory=dict)
+    """Its template fields, rendered."""
+    store: MemoryStore | None = None
+
+    @property
+    def state(self) -> Outcome:
+        """How it ended: ``success``, ``skipped``, ``failed``, ``rescheduled``, ``deferred``."""
+        return self.result.outcome
+
+    @property
+    def value(self) -> Any:
+        """What it returned."""
+        return self.xcoms.get(XCOM_RETURN_KEY)
+
+    @property
+    def error(self) -> str:
+        """Why it failed or was skipped, in one line."""
+        return self.result.error
+
+
+def load_dags(path: str | Path, root: str | Path | None = None) -> dict[str, DAG]:
+    """Return the DAGs of a file by id.
+
+    Raises:
+        DagFileError: the file, or one of its DAGs, cannot be used.
+    """
+    loaded = load_file(path, root)
+    if loaded.errors:
+        first = loaded.errors[0]
+        raise DagFileError(str(first), file=first.file, line=first.line) from first.exception
+    return loaded.dags
+
+
+def run_task(
+    task: Any,
+    *,
+    map_index: int = -1,
+    logical_date: datetime | None = None,
+    data_interval: tuple[datetime, datetime] | None = None,
+    conf: Mapping[str, Any] | None = None,
+    xcoms: Mapping[str, Any] | None = None,
+    variables: Mapping[str, str] | None = None,
+    connections: Mapping[str, Any] | None = None,
+    run_id: str = "manual__test",
+    run_type: str = "manual",
+    try_number: int = 1,
+    **request: Any,
+) -> TaskOutcome:
+    """Run one task of a DAG and return how it ended.
+
+    Args:
+        task: an operator, or what calling a ``@task`` returned. It must be in a DAG.
+        map_index: which instance, for a mapped task.
+        logical_date: the run's date; none by default.
+        data_interval: the run's data interval; the date itself by default.
+        conf: the run's conf.
+        xcoms: what other tasks returned, by task id; a mapped task's is a list.
+        variables: variables by key.
+        connections: connections by id: URIs or dicts of fields.
+        run_id: the run's id.
+        run_type: the run's type.
+        try_number: which try it is.
+        request: more of :class:`boraflow.model.attempt.AttemptRequest`, by name.
+    """
+    task = getattr(task, "operator", task)
+    dag = task.dag
+    store = MemoryStore(variables, {k: as_connection(k, v) for k, v in (connections or {}).items()})
+    for task_id, value in (xcoms or {}).items():
+        source = dag.task_dict.get(task_id)
+        spread = source is not None and (
+            source.is_mapped or source.get_closest_mapped_task_group() is not None
+        )
+        if spread and isinstance(value, list):
+            for index, item in enumerate(value):
+                if item is not None:
+                    store.xcoms[task_id, index, XCOM_RETURN_KEY] = dumps(item)
+        else:
+            store.xcoms[task_id, -1, XCOM_RETURN_KEY] = dumps(value)
+    now = now_micros()
+    logical = None if logical_date is None else Micros(to_micros(logical_date))
+    start, end = (
+        (logical, logical)
+        if data_interval is None
+        else (Micros(to_micros(data_interval[0])), Micros(to_micros(data_interval[1])))
+    )
+    store.runs["test"] = RunRow("test", dag.dag_id, run_id, logical_date=logical, run_after=now)
+    run = RunContext(
+        run_key="test",
+        dag_id=dag.dag_id,
+        run_id=run_id,
+        run_type=run_type,
+        fileloc=dag.relative_fileloc or dag.fileloc,
+        manifest="",
+        logical_date=logical,
+        interval_start=start,
+        interval_end=end,
+        run_after=now if logical is None else logical,
+        start_date=now,
+        conf=dict(conf or {}),
+    )
+    kind = AttemptKind(request.pop("kind", AttemptKind.TRY))
+    request.setdefault("max_tries", task.retries)
+    report = run_attempt(
+        AttemptRequest(
+            "test", kind, run, task.task_id, map_index, try_number=try_number, **request
+        ),
+        dag,
+        store,
+    )
+    pushed = {x.key: loads(x.value_json) for x in report.xcoms}
+    return TaskOutcome(report.result, pushed, store.rendered, store)
