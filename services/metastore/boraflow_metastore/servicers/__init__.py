@@ -1,0 +1,1 @@
+"""The gRPC services, one module each: they check requests and put the parts together."""

@@ -1,0 +1,143 @@
+"""ExecutionService: what executors call for the attempts they hold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from boraflow.api.metastore.v1 import (
+    connection_service_pb2,
+    execution_service_pb2_grpc,
+    scheduling_service_pb2,
+    variable_service_pb2,
+)
+from boraflow.api.metastore.v1 import execution_service_pb2 as pb
+from boraflow.rpc.auth import current_caller
+from boraflow.rpc.errors import precondition
+from boraflow_metastore import environment
+from boraflow_metastore.parts import Context, Parts
+from boraflow_metastore.servicers.connections import plain_connection
+from boraflow_metastore.servicers.logs import LogServicer
+from boraflow_metastore.servicers.variables import check_variable, plain_variable
+from boraflow_metastore.store import scheduling, settings, system, tasks
+from boraflow_metastore.store.reader import Snapshot
+from boraflow_metastore.store.reports import apply_report
+from boraflow_metastore.store.settings import StoredVariable
+from boraflow_metastore.store.writer import Transaction
+
+
+class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
+    """Reports of attempts, and what running code may ask."""
+
+    def __init__(self, parts: Parts, logs: LogServicer) -> None:
+        self._parts = parts
+        self._logs = logs
+
+    async def Report(
+        self, request_iterator: AsyncIterator[pb.ReportRequest], context: Context
+    ) -> AsyncIterator[pb.ReportResponse]:
+        async for request in request_iterator:
+            yield await self._parts.writer.submit(lambda t, q=request: self._report(t, q))
+
+    def _report(self, transaction: Transaction, request: pb.ReportRequest) -> pb.ReportResponse:
+        response, news = apply_report(transaction, request, self._parts.settings.xcom_max_bytes)
+        message = scheduling_service_pb2.LeadResponse(attempt_news=news)
+        transaction.after(lambda: self._parts.leadership.tell(message))
+        if request.ended:
+            transaction.after(
+                lambda: self._logs.ended((r.result.attempt_id, r.has_log) for r in request.ended)
+            )
+        return response
+
+    async def ClaimAttempt(
+        self, request: pb.ClaimAttemptRequest, context: Context
+    ) -> pb.ClaimAttemptResponse:
+        def claim(transaction: Transaction) -> bool:
+            return (
+                transaction.execute(
+                    "UPDATE attempt SET worker_id = ?, executor_id = ? WHERE attempt_id = ?"
+                    " AND outcome = '' AND worker_id IN ('', ?)",
+                    (request.worker_id, request.executor_id, request.attempt_id, request.worker_id),
+                ).rowcount
+                == 1
+            )
+
+        return pb.ClaimAttemptResponse(granted=await self._parts.write(context, claim))
+
+    async def PullXcoms(
+        self, request: pb.PullXcomsRequest, context: Context
+    ) -> pb.PullXcomsResponse:
+        read = self._parts.reader.run if request.include_prior_times else self._parts.reader.small
+        return pb.PullXcomsResponse(xcoms=await read(lambda s: tasks.pull_xcoms(s, request)))
+
+    async def ReadVariable(
+        self, request: pb.ReadVariableRequest, context: Context
+    ) -> pb.ReadVariableResponse:
+        value = environment.variable_from(self._parts.environ, request.key)
+        if value is not None:
+            return pb.ReadVariableResponse(
+                variable=variable_service_pb2.Variable(key=request.key, value=value)
+            )
+        found = await self._parts.reader.small(lambda s: settings.find_variable(s, request.key))
+        if found is None:
+            return pb.ReadVariableResponse()
+        return pb.ReadVariableResponse(variable=plain_variable(self._parts.vault, found))
+
+    async def WriteVariable(
+        self, request: pb.WriteVariableRequest, context: Context
+    ) -> pb.WriteVariableResponse:
+        variable = request.variable
+        check_variable(variable)
+        sealed = "" if request.delete else self._parts.vault.encrypt(variable.value)
+        actor = current_caller().name
+
+        def apply(transaction: Transaction) -> None:
+            if request.delete:
+                settings.delete_variable(transaction, variable.key)
+            else:
+                settings.put_variable(
+                    transaction, StoredVariable(variable.key, sealed, variable.description)
+                )
+            system.record(
+                transaction,
+                actor,
+                "DeleteVariable" if request.delete else "SetVariable",
+                detail=f"{variable.key} by attempt {request.attempt_id}",
+            )
+
+        await self._parts.write(context, apply)
+        return pb.WriteVariableResponse()
+
+    async def ReadConnection(
+        self, request: pb.ReadConnectionRequest, context: Context
+    ) -> pb.ReadConnectionResponse:
+        def look(s: Snapshot) -> settings.StoredConnection | None:
+            row = s.row("SELECT outcome FROM attempt WHERE attempt_id = ?", (request.attempt_id,))
+            if row is None or row[0]:
+                raise precondition(
+                    "ATTEMPT_NOT_OPEN",
+                    f"attempt {request.attempt_id!r} is not open: connections are for running attempts",
+                    attempt_id=request.attempt_id,
+                )
+            return settings.find_connection(s, request.conn_id)
+
+        stored = await self._parts.reader.small(look)
+        connection: connection_service_pb2.Connection | None
+        connection = environment.connection_from(self._parts.environ, request.conn_id)
+        if connection is None and stored is not None:
+            connection = plain_connection(self._parts.vault, stored)
+        return pb.ReadConnectionResponse(connection=connection)
+
+    async def ReadStates(
+        self, request: pb.ReadStatesRequest, context: Context
+    ) -> pb.ReadStatesResponse:
+        caches = self._parts.caches
+        return await self._parts.reader.small(lambda s: tasks.read_states(s, caches, request))
+
+    async def GetPreviousSuccess(
+        self, request: pb.GetPreviousSuccessRequest, context: Context
+    ) -> pb.GetPreviousSuccessResponse:
+        return await self._parts.reader.small(
+            lambda s: pb.GetPreviousSuccessResponse(
+                run=scheduling.previous_success(s, request.dag_id, request.before_us)
+            )
+        )

@@ -1,0 +1,107 @@
+"""What executors report: starts and outcomes of attempts, closed by compare-and-set with their XComs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from boraflow.api.metastore.v1 import execution_service_pb2 as epb
+from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
+from boraflow.api.model.v1 import states_pb2
+from boraflow_metastore.store import rows
+from boraflow_metastore.store.writer import Transaction
+
+_SELECT = (
+    "SELECT attempt_id, run_key, task_id, map_index, outcome, result FROM attempt"
+    " WHERE attempt_id IN :values"
+)
+
+
+def apply_report(
+    transaction: Transaction, request: epb.ReportRequest, xcom_max_bytes: int
+) -> tuple[epb.ReportResponse, pb.AttemptNews]:
+    """Record a batch; return its answer and what the leader should hear."""
+    response = epb.ReportResponse(sequence=request.sequence)
+    news = pb.AttemptNews(revision=transaction.revision, released=request.released)
+    if request.started:
+        started = {m.attempt_id: m for m in request.started}
+        rows.start_attempts.run(
+            transaction,
+            [
+                (m.start_us, m.claimed_us, m.imported_us, m.pid, m.attempt_id)
+                for m in started.values()
+            ],
+        )
+        news.started.extend(started.values())
+    if request.ended:
+        _close(transaction, request.ended, xcom_max_bytes, response, news)
+    if request.released:
+        transaction.execute_in(
+            "UPDATE attempt SET released = 1 WHERE attempt_id IN :values", list(request.released)
+        )
+    if request.rendered:
+        rendered = {m.attempt_id: m.fields_json for m in request.rendered}
+        rows.render_attempts.run(transaction, [(v, k) for k, v in rendered.items()])
+    return response, news
+
+
+def _close(
+    transaction: Transaction,
+    ended: Sequence[epb.AttemptReport],
+    xcom_max_bytes: int,
+    response: epb.ReportResponse,
+    news: pb.AttemptNews,
+) -> None:
+    stored: dict[str, tuple[Any, ...]] = {
+        r[0]: r for r in transaction.where_in(_SELECT, [m.result.attempt_id for m in ended])
+    }
+    now = transaction.now
+    closes = []
+    xcoms: dict[tuple[str, str, int, str], tuple[Any, ...]] = {}
+    late = []
+    for report in ended:
+        result = report.result
+        attempt_id = result.attempt_id
+        row = stored.get(attempt_id)
+        if row is None:
+            response.unknown.append(attempt_id)
+            continue
+        if row[4]:
+            winner = pb.AttemptResult.FromString(bytes(row[5]))
+            if winner != result:
+                response.superseded.append(winner)
+            late.append(attempt_id)
+            news.released.append(attempt_id)
+            continue
+        _check(report, xcom_max_bytes)
+        data = result.SerializeToString()
+        outcome = rows.OUTCOME[result.outcome]
+        stored[attempt_id] = (*row[:4], outcome, data)
+        closes.append((outcome, now, data, 1, attempt_id))
+        for x in report.xcoms:
+            key = (row[1], row[2], row[3], x.key)
+            xcoms[key] = (*key, x.value_json, now)
+        news.closed.append(result)
+        news.released.append(attempt_id)
+    rows.close_attempts.run(transaction, closes)
+    rows.insert_xcoms.run(transaction, list(xcoms.values()))
+    # Somebody else closed it, but now its process is known gone too.
+    transaction.execute_in("UPDATE attempt SET released = 1 WHERE attempt_id IN :values", late)
+
+
+def _check(report: epb.AttemptReport, xcom_max_bytes: int) -> None:
+    """Make an attempt fail whose outcome or XComs cannot be recorded, rather than the whole batch."""
+    result = report.result
+    if result.outcome not in rows.OUTCOME:
+        result.outcome = states_pb2.ATTEMPT_OUTCOME_FAILED
+        result.error = result.error or "the executor reported no known outcome"
+    for x in report.xcoms:
+        if len(x.value_json) > xcom_max_bytes:
+            result.outcome = states_pb2.ATTEMPT_OUTCOME_FAILED
+            result.pushed = False
+            result.error = (
+                f"XCom {x.key!r} is {len(x.value_json):,} bytes long; the limit is {xcom_max_bytes:,}"
+                " (BORAFLOW_XCOM_MAX_BYTES). Store the data elsewhere and push its location."
+            )
+            del report.xcoms[:]
+            return

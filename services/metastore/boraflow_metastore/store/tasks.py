@@ -1,0 +1,595 @@
+"""Task instances, attempts and XComs as people see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from grpc import StatusCode
+
+from boraflow.api.metastore.v1 import execution_service_pb2, scheduling_service_pb2
+from boraflow.api.metastore.v1 import task_service_pb2 as pb
+from boraflow.api.model.v1 import run_pb2
+from boraflow.rpc.errors import ApiError, invalid, not_found
+from boraflow.wire import (
+    ATTEMPT_KIND_TO,
+    RUN_STATE_TO,
+    TASK_STATE_TO,
+    micros,
+    timestamp,
+)
+from boraflow_metastore.paging import page_key, page_size, page_token
+from boraflow_metastore.store import rows
+from boraflow_metastore.store.caches import Caches
+from boraflow_metastore.store.database import Session
+from boraflow_metastore.store.reader import Snapshot
+from boraflow_metastore.store.runs import dag_exists, dag_not_found, find_run
+
+_TASK_COLUMNS = (
+    "r.dag_id, r.run_id, r.dag_version, r.logical_us, r.run_after_us, t.run_key, t.task_id,"
+    " t.map_index, t.state, t.try_number, t.max_tries, t.attempt_id, t.scheduled_us, t.queued_us,"
+    " t.start_us, t.end_us, t.wake_us, t.reason, t.rendered_map_index, t.position, e.name"
+)
+# CROSS JOIN: SQLite then keeps the order, runs before tasks, so that a page of a long history reads a few runs.
+TASK_PEOPLE = (
+    f"SELECT {_TASK_COLUMNS} FROM dag_run r CROSS JOIN task_instance t"
+    " LEFT JOIN attempt a ON a.attempt_id = t.attempt_id"
+    " LEFT JOIN executor e ON e.executor_id = a.executor_id WHERE t.run_key = r.run_key"
+)
+
+_BY_KEY = TASK_PEOPLE.replace(
+    "dag_run r CROSS JOIN task_instance t", "task_instance t CROSS JOIN dag_run r"
+)
+
+#: Of a mapped task's indexes, the state shown for all: the first of these that one has.
+_WORST = (
+    "failed",
+    "upstream_failed",
+    "running",
+    "restarting",
+    "queued",
+    "deferred",
+    "awaiting_input",
+    "up_for_retry",
+    "up_for_reschedule",
+    "scheduled",
+    "none",
+    "success",
+    "skipped",
+    "removed",
+)
+_XCOM_LIST_LIMIT = 64 * 1024
+_LARGEST_PULL = 6 * 1024 * 1024
+
+
+def task_message(session: Session, caches: Caches, r: tuple[Any, ...]) -> run_pb2.TaskInstance:
+    """Return a row of :data:`TASK_PEOPLE` as people see it."""
+    fact = caches.facts(session, r[0], r[2]).get(r[6])
+    return run_pb2.TaskInstance(
+        dag_id=r[0],
+        run_id=r[1],
+        logical_time=timestamp(r[3]),
+        task_id=r[6],
+        map_index=r[7],
+        state=TASK_STATE_TO[r[8]],  # type: ignore[arg-type]
+        try_number=r[9],
+        max_tries=r[10],
+        attempt_id=r[11],
+        schedule_time=timestamp(r[12] or None),
+        queue_time=timestamp(r[13] or None),
+        start_time=timestamp(r[14] or None),
+        end_time=timestamp(r[15] or None),
+        wake_time=timestamp(r[16] or None),
+        reason=r[17],
+        rendered_map_index=r[18],
+        operator=fact.operator if fact else "",
+        executor_name=r[20] or "",
+    )
+
+
+def list_task_instances(
+    snapshot: Snapshot, caches: Caches, request: pb.ListTaskInstancesRequest
+) -> pb.ListTaskInstancesResponse:
+    """Return a page of task instances, by run (newest first), then in the DAG's order."""
+    size = page_size(request.page_size)
+    if request.run_ids and not request.dag_id:
+        raise invalid("DAG_ID_MISSING", "run_ids need a dag_id", field="dag_id")
+    runs, run_values = ["1 = 1"], []
+    if request.dag_id:
+        if not dag_exists(snapshot, request.dag_id):
+            raise dag_not_found(request.dag_id)
+        runs.append("r.dag_id = ?")
+        run_values.append(request.dag_id)
+    if request.run_ids:
+        names = [
+            find_run(snapshot, request.dag_id, n)[2] if n == "latest" else n
+            for n in request.run_ids
+        ]
+        runs.append(f"r.run_id IN ({','.join('?' * len(names))})")
+        run_values += names
+    tasks: list[str] = []
+    task_values: list[Any] = []
+    if request.task_ids:
+        tasks.append(f"t.task_id IN ({','.join('?' * len(request.task_ids))})")
+        task_values += request.task_ids
+    words = [rows.TASK_STATE.get(s, "") for s in request.states]
+    if words:
+        # The run's counts tell which runs have one at all, however long the history is.
+        runs.append(f"({' OR '.join(['r.task_counts LIKE ?'] * len(words))})")
+        run_values += [f'%"{w}":%' for w in words]
+        tasks.append(f"t.state IN ({','.join('?' * len(words))})")
+        task_values += words
+    if request.collapse_mapped:
+        return _list_collapsed(
+            snapshot, caches, request, (runs, run_values), (tasks, task_values), size
+        )
+    where, values = [*runs, *tasks], [*run_values, *task_values]
+    key = page_key("tasks", request.page_token, int, str, int, str, int)
+    if key is not None:
+        where.append(
+            "(r.run_after_us, r.run_key) <= (?, ?) AND (r.run_key <> ?"
+            " OR (t.position, t.task_id, t.map_index) > (?, ?, ?))"
+        )
+        values += (key[0], key[1], key[1], *key[2:])
+    found = snapshot.rows(
+        f"{TASK_PEOPLE} AND {' AND '.join(where)} ORDER BY r.run_after_us DESC, r.run_key DESC,"
+        " t.position, t.task_id, t.map_index LIMIT ?",
+        [*values, size + 1],
+    )
+    response = pb.ListTaskInstancesResponse(
+        revision=snapshot.revision,
+        task_instances=[task_message(snapshot, caches, r) for r in found[:size]],
+    )
+    if len(found) > size:
+        r = found[size - 1]
+        response.next_page_token = page_token("tasks", r[4], r[5], r[19], r[6], r[7])
+    return response
+
+
+Where = tuple[list[str], list[Any]]
+"""Conditions and the values of their marks."""
+
+_GROUPS = (
+    "SELECT t.run_key, t.position, t.task_id, min(t.map_index), max(t.map_index),"
+    " min(CASE WHEN t.start_us > 0 THEN t.start_us END), max(t.end_us),"
+    " min(CASE WHEN t.state IN ('success', 'failed', 'skipped', 'upstream_failed', 'removed')"
+    " THEN 1 ELSE 0 END), max(t.try_number) FROM task_instance t WHERE t.run_key = ?"
+)
+
+
+class _Group(NamedTuple):
+    """A task of a run, with all its indexes."""
+
+    run_key: str
+    position: int
+    task_id: str
+    first: int
+    last: int
+    start_us: int | None
+    end_us: int
+    finished: int
+    try_number: int
+
+
+def _groups(
+    snapshot: Snapshot, request: pb.ListTaskInstancesRequest, runs: Where, tasks: Where, size: int
+) -> list[tuple[int, _Group]]:
+    """Return ``size`` groups from the page's start on, each with its run's run_after."""
+    key = page_key("collapsed", request.page_token, int, str, int, str)
+    where, values = [*runs[0]], [*runs[1]]
+    if key is not None:
+        where.append("(r.run_after_us, r.run_key) <= (?, ?)")
+        values += key[:2]
+    found: list[tuple[int, _Group]] = []
+    last: tuple[int, str] | None = None
+    while len(found) < size:
+        more, more_values = "", []
+        if last is not None:
+            more, more_values = " AND (r.run_after_us, r.run_key) < (?, ?)", [*last]
+        part = snapshot.rows(
+            f"SELECT r.run_after_us, r.run_key FROM dag_run r WHERE {' AND '.join(where)}{more}"
+            " ORDER BY r.run_after_us DESC, r.run_key DESC LIMIT 50",
+            [*values, *more_values],
+        )
+        if not part:
+            break
+        for run_after, run_key in part:
+            conditions, arguments = [_GROUPS, *tasks[0]], [run_key, *tasks[1]]
+            if key is not None and run_key == key[1]:
+                conditions.append("(t.position, t.task_id) > (?, ?)")
+                arguments += key[2:]
+            found += [
+                (run_after, _Group(*g))
+                for g in snapshot.rows(
+                    " AND ".join(conditions) + " GROUP BY t.run_key, t.position, t.task_id"
+                    " ORDER BY t.position, t.task_id LIMIT ?",
+                    [*arguments, size - len(found)],
+                )
+            ]
+            if len(found) >= size:
+                break
+            last = (run_after, run_key)
+    return found
+
+
+def _list_collapsed(
+    snapshot: Snapshot,
+    caches: Caches,
+    request: pb.ListTaskInstancesRequest,
+    runs: Where,
+    tasks: Where,
+    size: int,
+) -> pb.ListTaskInstancesResponse:
+    groups = _groups(snapshot, request, runs, tasks, size + 1)
+    page = groups[:size]
+    # Each mapped task is shown by its first index, with the states of all.
+    shown = {}
+    for part in _parts(page, 100):
+        marks = " OR ".join(["(t.run_key = ? AND t.task_id = ? AND t.map_index = ?)"] * len(part))
+        flat = [v for _, g in part for v in (g.run_key, g.task_id, g.first)]
+        for r in snapshot.rows(f"{_BY_KEY} AND ({marks})", flat):
+            shown[(r[5], r[6])] = task_message(snapshot, caches, r)
+    counts: dict[tuple[str, str], dict[str, int]] = {}
+    for run_key, task_id, state, n in snapshot.where_in(
+        "SELECT run_key, task_id, state, count(*) FROM task_instance"
+        " WHERE map_index >= 0 AND run_key IN :values GROUP BY run_key, task_id, state",
+        sorted({g.run_key for _, g in page if g.last >= 0}),
+    ):
+        counts.setdefault((run_key, task_id), {})[state] = n
+    response = pb.ListTaskInstancesResponse(revision=snapshot.revision)
+    for _, g in page:
+        message = shown.get((g.run_key, g.task_id))
+        if message is None:
+            continue
+        if g.last >= 0:
+            _collapse(message, g, counts.get((g.run_key, g.task_id), {}))
+        response.task_instances.append(message)
+    if len(groups) > size:
+        run_after, g = groups[size - 1]
+        response.next_page_token = page_token(
+            "collapsed", run_after, g.run_key, g.position, g.task_id
+        )
+    return response
+
+
+def _collapse(message: run_pb2.TaskInstance, g: _Group, states: dict[str, int]) -> None:
+    """Make the message of a mapped task's first index that of all of them."""
+    message.map_index = -1
+    message.rendered_map_index = ""
+    message.attempt_id = ""
+    message.reason = ""
+    message.try_number = g.try_number
+    message.state = TASK_STATE_TO[next((s for s in _WORST if s in states), "none")]  # type: ignore[assignment]
+    message.mapped_counts.update(states)
+    message.ClearField("start_time")
+    message.ClearField("end_time")
+    start, end = timestamp(g.start_us), timestamp(g.end_us if g.finished else None)
+    if start is not None:
+        message.start_time.CopyFrom(start)
+    if end is not None:
+        message.end_time.CopyFrom(end)
+
+
+def _parts(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def tasks_of_run(
+    session: Session, caches: Caches, run_key: str, keys: set[tuple[str, int]] | None
+) -> list[run_pb2.TaskInstance]:
+    """Return task instances of a run in the DAG's order: those of ``keys``, or all."""
+    if keys is not None and not keys:
+        return []
+    if keys is not None and len(keys) <= 64:
+        marks = " OR ".join(["(t.task_id = ? AND t.map_index = ?)"] * len(keys))
+        found = session.rows(
+            f"{TASK_PEOPLE} AND r.run_key = ? AND ({marks})",
+            [run_key, *(v for k in keys for v in k)],
+        )
+        found.sort(key=lambda r: (r[19], r[6], r[7]))
+    else:
+        found = session.rows(
+            f"{TASK_PEOPLE} AND r.run_key = ? ORDER BY t.position, t.task_id, t.map_index",
+            (run_key,),
+        )
+        if keys is not None:
+            found = [r for r in found if (r[6], r[7]) in keys]
+    return [task_message(session, caches, r) for r in found]
+
+
+def affected_tasks(
+    session: Session, caches: Caches, dag_id: str, affected: Sequence[Sequence[Any]]
+) -> list[run_pb2.TaskInstance]:
+    """Return the task instances that an answer of the engine names, as they are now."""
+    by_run: dict[str, set[tuple[str, int]]] = {}
+    for entry in affected:
+        by_run.setdefault(str(entry[0]), set()).add((str(entry[1]), int(entry[2])))
+    messages = []
+    for run_id, keys in by_run.items():
+        row = session.row(
+            "SELECT run_key FROM dag_run WHERE dag_id = ? AND run_id = ?", (dag_id, run_id)
+        )
+        if row is not None:
+            messages += tasks_of_run(session, caches, row[0], keys)
+    return messages
+
+
+def get_task_instance(
+    snapshot: Snapshot, caches: Caches, request: pb.GetTaskInstanceRequest
+) -> pb.GetTaskInstanceResponse:
+    """Return one task instance with its attempts."""
+    run = find_run(snapshot, request.dag_id, request.run_id)
+    map_index = request.map_index if request.HasField("map_index") else -1
+    row = snapshot.row(
+        f"{TASK_PEOPLE} AND r.run_key = ? AND t.task_id = ? AND t.map_index = ?",
+        (run[0], request.task_id, map_index),
+    )
+    if row is None:
+        raise _task_not_found(snapshot, request.dag_id, run, request.task_id, map_index)
+    return pb.GetTaskInstanceResponse(
+        task_instance=task_message(snapshot, caches, row),
+        attempts=attempts_of(snapshot, run[0], request.task_id, map_index),
+        revision=snapshot.revision,
+    )
+
+
+def _task_not_found(
+    session: Session, dag_id: str, run: tuple[Any, ...], task_id: str, map_index: int
+) -> Exception:
+    row = session.row(
+        "SELECT max(map_index), count(*) FROM task_instance WHERE run_key = ? AND task_id = ?",
+        (run[0], task_id),
+    )
+    metadata = {"dag_id": dag_id, "run_id": run[2], "task_id": task_id}
+    if row is None or not row[1]:
+        return not_found(
+            "TASK_NOT_FOUND",
+            f"run {run[2]!r} of DAG {dag_id!r} has no task {task_id!r}",
+            **metadata,
+        )
+    which = (
+        f"is mapped, with indexes 0 to {row[0]}: name one"
+        if map_index == -1
+        else f"has no index {map_index}"
+    )
+    return not_found(
+        "MAP_INDEX_NOT_FOUND",
+        f"task {task_id!r} in run {run[2]!r} of DAG {dag_id!r} {which}",
+        **metadata,
+    )
+
+
+_ATTEMPT_PEOPLE = (
+    "SELECT a.attempt_id, a.kind, r.dag_id, r.run_id, a.task_id, a.map_index, a.try_number, e.name,"
+    " a.scheduled_us, a.opened_us, a.start_us, a.claimed_us, a.imported_us, a.pid, a.closed_us,"
+    " a.result, a.rendered_json FROM attempt a JOIN dag_run r ON r.run_key = a.run_key"
+    " LEFT JOIN executor e ON e.executor_id = a.executor_id"
+)
+
+
+def attempts_of(
+    session: Session, run_key: str, task_id: str, map_index: int
+) -> list[run_pb2.Attempt]:
+    """Return all attempts of a task instance, oldest first."""
+    return [
+        attempt_message(r)
+        for r in session.rows(
+            f"{_ATTEMPT_PEOPLE} WHERE a.run_key = ? AND a.task_id = ? AND a.map_index = ?"
+            " ORDER BY a.opened_us, a.attempt_id",
+            (run_key, task_id, map_index),
+        )
+    ]
+
+
+def attempt_message(r: tuple[Any, ...]) -> run_pb2.Attempt:
+    """Return an attempt as people see it."""
+    result = scheduling_service_pb2.AttemptResult()
+    if r[15] is not None:
+        result.ParseFromString(bytes(r[15]))
+    return run_pb2.Attempt(
+        attempt_id=r[0],
+        kind=ATTEMPT_KIND_TO[r[1]],  # type: ignore[arg-type]
+        dag_id=r[2],
+        run_id=r[3],
+        task_id=r[4],
+        map_index=r[5],
+        try_number=r[6],
+        executor_name=r[7] or "",
+        outcome=result.outcome,
+        schedule_time=timestamp(r[8] or None),
+        open_time=timestamp(r[9] or None),
+        start_time=timestamp(result.start_us or r[10] or None),
+        claim_time=timestamp(result.claimed_us or r[11] or None),
+        import_time=timestamp(result.imported_us or r[12] or None),
+        pid=result.pid or r[13],
+        end_time=timestamp(result.end_us or None),
+        close_time=timestamp(r[14] or None),
+        error=result.error,
+        exit_code=result.exit_code if result.HasField("exit_code") else None,
+        rendered_fields_json=r[16],
+    )
+
+
+# --- XComs ---------------------------------------------------------------------------------------
+
+
+def _xcom(dag_id: str, run_id: str, r: tuple[Any, ...]) -> run_pb2.Xcom:
+    return run_pb2.Xcom(
+        dag_id=dag_id,
+        run_id=run_id,
+        task_id=r[0],
+        map_index=r[1],
+        key=r[2],
+        value_json=r[3],
+        create_time=timestamp(r[4]),
+    )
+
+
+def list_xcoms(snapshot: Snapshot, request: pb.ListXcomsRequest) -> pb.ListXcomsResponse:
+    """Return a page of a run's XComs; long values are left out."""
+    size = page_size(request.page_size)
+    run = find_run(snapshot, request.dag_id, request.run_id)
+    where, values = ["run_key = ?"], [run[0]]
+    if request.task_id:
+        where.append("task_id = ?")
+        values.append(request.task_id)
+    if request.HasField("map_index"):
+        where.append("map_index = ?")
+        values.append(request.map_index)
+    key = page_key("xcoms", request.page_token, str, int, str)
+    if key is not None:
+        where.append("(task_id, map_index, key) > (?, ?, ?)")
+        values += key
+    found = snapshot.rows(
+        "SELECT task_id, map_index, key,"
+        f" CASE WHEN length(value_json) > {_XCOM_LIST_LIMIT} THEN '' ELSE value_json END, created_us"
+        f" FROM xcom WHERE {' AND '.join(where)} ORDER BY task_id, map_index, key LIMIT ?",
+        [*values, size + 1],
+    )
+    response = pb.ListXcomsResponse()
+    total = 0
+    for i, r in enumerate(found[:size]):
+        total += len(r[3])
+        if i and total > 4_000_000:
+            # A page must fit a message.
+            found = [*found[: i + 1]]
+            size = i
+            break
+        response.xcoms.append(_xcom(request.dag_id, run[2], r))
+    if len(found) > size:
+        last = found[size - 1]
+        response.next_page_token = page_token("xcoms", last[0], last[1], last[2])
+    return response
+
+
+def get_xcom(snapshot: Snapshot, request: pb.GetXcomRequest) -> run_pb2.Xcom:
+    """Return one XCom."""
+    run = find_run(snapshot, request.dag_id, request.run_id)
+    map_index = request.map_index if request.HasField("map_index") else -1
+    key = request.key or "return_value"
+    row = snapshot.row(
+        "SELECT task_id, map_index, key, value_json, created_us FROM xcom"
+        " WHERE run_key = ? AND task_id = ? AND map_index = ? AND key = ?",
+        (run[0], request.task_id, map_index, key),
+    )
+    if row is None:
+        raise not_found(
+            "XCOM_NOT_FOUND",
+            f"task {request.task_id!r} in run {run[2]!r} of DAG {request.dag_id!r} has pushed no XCom"
+            f" {key!r}" + (f" at index {map_index}" if map_index >= 0 else ""),
+        )
+    return _xcom(request.dag_id, run[2], row)
+
+
+def pull_xcoms(
+    snapshot: Session, request: execution_service_pb2.PullXcomsRequest
+) -> list[run_pb2.Xcom]:
+    """Return XComs for a running attempt: by task in the order asked for, then index."""
+    key = request.key or "return_value"
+    run = None
+    if request.run_id:
+        run = snapshot.row(
+            "SELECT run_key, run_id, run_after_us FROM dag_run WHERE dag_id = ? AND run_id = ?",
+            (request.dag_id, request.run_id),
+        )
+        if run is None:
+            return []
+    found = _pull_from(snapshot, request, key, run) if run is not None else []
+    if found or not request.include_prior_times:
+        return found
+    where, values = "dag_id = ?", [request.dag_id]
+    if run is not None:
+        where += " AND (run_after_us, run_key) < (?, ?)"
+        values += [run[2], run[0]]
+    for before in snapshot.rows(
+        f"SELECT run_key, run_id, run_after_us FROM dag_run WHERE {where} AND purged = 0"
+        " ORDER BY run_after_us DESC, run_key DESC LIMIT 1000",
+        values,
+    ):
+        found = _pull_from(snapshot, request, key, before)
+        if found:
+            return found
+    return []
+
+
+def _pull_from(
+    snapshot: Session,
+    request: execution_service_pb2.PullXcomsRequest,
+    key: str,
+    run: tuple[Any, ...],
+) -> list[run_pb2.Xcom]:
+    select = "SELECT task_id, map_index, key, value_json, created_us FROM xcom WHERE run_key = ?"
+    if request.task_ids:
+        found = snapshot.where_in(
+            f"{select} AND key = ? AND task_id IN :values",
+            list(request.task_ids),
+            before=(run[0], key),
+        )
+        order = {t: i for i, t in enumerate(request.task_ids)}
+        found.sort(key=lambda r: (order[r[0]], r[1]))
+    else:
+        found = snapshot.rows(f"{select} AND key = ? ORDER BY task_id, map_index", (run[0], key))
+    if request.map_indexes:
+        wanted = set(request.map_indexes)
+        found = [r for r in found if r[1] in wanted]
+    size = sum(len(r[3]) for r in found)
+    if size > _LARGEST_PULL:
+        raise ApiError(
+            StatusCode.RESOURCE_EXHAUSTED,
+            "XCOMS_TOO_LARGE",
+            f"the {len(found)} XComs {key!r} asked for have {size:,} bytes together; at most"
+            f" {_LARGEST_PULL:,} are pulled at once: name map indexes, or push locations of data",
+        )
+    return [_xcom(request.dag_id, run[1], r) for r in found]
+
+
+# --- states, for sensors -------------------------------------------------------------------------
+
+
+def read_states(
+    snapshot: Session, caches: Caches, request: execution_service_pb2.ReadStatesRequest
+) -> execution_service_pb2.ReadStatesResponse:
+    """Return states of runs and of task instances in them."""
+    response = execution_service_pb2.ReadStatesResponse(
+        dag_exists=dag_exists(snapshot, request.dag_id)
+    )
+    select = "SELECT run_key, run_id, logical_us, state, dag_version FROM dag_run WHERE dag_id = ?"
+    found = snapshot.where_in(
+        f"{select} AND run_id IN :values", list(request.run_ids), before=(request.dag_id,)
+    )
+    found += snapshot.where_in(
+        f"{select} AND logical_us IN :values",
+        [micros(t) for t in request.logical_times],
+        before=(request.dag_id,),
+    )
+    seen: set[str] = set()
+    for run_key, run_id, logical_us, state, version in found:
+        if run_key in seen:
+            continue
+        seen.add(run_key)
+        response.runs.add(
+            run_id=run_id,
+            logical_time=timestamp(logical_us),
+            state=RUN_STATE_TO[state],
+        )
+        task_ids = list(request.task_ids)
+        if request.all_tasks:
+            task_ids = list(caches.facts(snapshot, request.dag_id, version))
+        elif request.group_id:
+            prefix = f"{request.group_id}."
+            task_ids += [
+                t for t in caches.facts(snapshot, request.dag_id, version) if t.startswith(prefix)
+            ]
+        for task_id, map_index, task_state in snapshot.where_in(
+            "SELECT task_id, map_index, state FROM task_instance WHERE run_key = ? AND task_id IN :values",
+            task_ids,
+            before=(run_key,),
+        ):
+            response.tasks.add(
+                run_id=run_id,
+                task_id=task_id,
+                map_index=map_index,
+                state=TASK_STATE_TO[task_state],
+            )
+    return response

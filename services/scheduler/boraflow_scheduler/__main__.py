@@ -1,0 +1,232 @@
+"""``bora-scheduler``: starts one scheduler and stops it gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from boraflow.api.scheduler.v1 import dispatch_service_pb2_grpc as pb_grpc
+from boraflow.config import ConfigError, SchedulerSettings, load_settings, read_token
+from boraflow.engine.settings import EngineSettings
+from boraflow.logs import get_logger
+from boraflow.rpc.channel import open_channel
+from boraflow.rpc.server import RunningServer, start_server
+from boraflow_scheduler.auth import MetastoreAuthenticator
+from boraflow_scheduler.bundles.parsers import Parsers
+from boraflow_scheduler.bundles.processor import DagProcessor
+from boraflow_scheduler.dispatch import Dispatch
+from boraflow_scheduler.driver import Driver
+from boraflow_scheduler.service import SERVICE, DispatchServicer
+from boraflow_scheduler.settings import dial_address, parser_environment, tls_of
+from boraflow_scheduler.store import GrpcStore
+
+log = get_logger(__name__)
+
+
+class RunningScheduler:
+    """A scheduler that runs in this event loop."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        dispatch: Dispatch,
+        server: RunningServer,
+        parsers: Parsers,
+        channels: list[grpc.aio.Channel],
+    ) -> None:
+        self.driver = driver
+        self.dispatch = dispatch
+        self.server = server
+        self._parsers = parsers
+        self._channels = channels
+        self._task = asyncio.create_task(driver.run(), name="driver")
+        # While the lease is asked for, the parser gets ready.
+        self._warming = asyncio.create_task(parsers.warm(), name="warm the parser")
+
+    @property
+    def address(self) -> str:
+        """Return where executors attach."""
+        return self.server.address
+
+    async def wait(self) -> None:
+        """Wait until it ends by itself, which it does only when it is broken."""
+        await self._task
+
+    async def stop(self) -> None:
+        """Give the lease back; executors lose nothing and attach to the next leader."""
+        await self.driver.stop()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self.dispatch.close_sessions()
+        await self.server.stop(1.0)
+        await asyncio.gather(self._warming, return_exceptions=True)
+        await self._parsers.close()
+        for channel in self._channels:
+            await channel.close()
+
+
+async def serve(settings: SchedulerSettings, token: str | None = None) -> RunningScheduler:
+    """Start a scheduler; it leads as soon as the metastore grants it the lease.
+
+    Args:
+        settings: What to use.
+        token: Secret for calls to the metastore; read from the home folder when None.
+
+    Raises:
+        ConfigError: a setting cannot be used, or the port is taken.
+    """
+    if settings.dag_ignore_file_syntax not in ("glob", "regexp"):
+        raise ConfigError(
+            f"BORAFLOW_DAG_IGNORE_FILE_SYNTAX: glob or regexp is expected, not"
+            f" {settings.dag_ignore_file_syntax!r}"
+        )
+    tls = tls_of(settings)
+    secret = token if token is not None else await _token()
+    folder = settings.dags_folder or str(settings.home / "dags")
+    channel = open_channel(settings.metastore_address, secret, tls)
+    bulk = open_channel(settings.metastore_address, secret, tls, dedicated=True)
+    anonymous = open_channel(settings.metastore_address, None, tls)
+    store = GrpcStore(channel, bulk)
+    dispatch = Dispatch(settings.executor_lease_seconds)
+    parsers = Parsers(
+        settings.parse_processes or max(2, os.cpu_count() or 2),
+        parser_environment(os.environ),
+        ParseAnswers(store.read_variable),
+    )
+    processor = DagProcessor(
+        parsers,
+        Path(folder).expanduser().absolute(),
+        settings.bundle_name,
+        settings.home / "scheduler" / "bundles",
+        settings.parse_timeout_seconds,
+        settings.parse_memory_mb,
+        settings.rescan_seconds,
+        settings.dag_discovery_safe_mode,
+        settings.dag_ignore_file_syntax,
+    )
+    try:
+        server = await start_server(
+            settings.address,
+            [(pb_grpc.add_DispatchServiceServicer_to_server, DispatchServicer(dispatch), SERVICE)],
+            MetastoreAuthenticator(anonymous),
+            tls,
+            variable="BORAFLOW_SCHEDULER_ADDRESS",
+        )
+    except BaseException:
+        for opened in (channel, bulk, anonymous):
+            await opened.close()
+        raise
+    driver = Driver(
+        store,
+        dispatch,
+        processor,
+        engine_settings(settings),
+        settings.executor_lease_seconds,
+        dial_address(settings, server.port),
+    )
+    log.info("scheduler started", address=server.address, dags_folder=folder)
+    return RunningScheduler(driver, dispatch, server, parsers, [channel, bulk, anonymous])
+
+
+class ParseAnswers:
+    """Answers DAG files that read variables while they are imported.
+
+    A thousand files may read the same variable at once: a value is kept for a moment.
+    """
+
+    def __init__(self, read: Callable[[str], Awaitable[str | None]], keep: float = 2.0) -> None:
+        self._read = read
+        self._keep = keep
+        self._known: dict[str, tuple[float, str | None]] = {}
+
+    async def __call__(self, what: str, arguments: dict[str, Any]) -> str | None:
+        """Return what was asked for.
+
+        Raises:
+            LookupError: it is not to be had outside of a running task.
+        """
+        if what != "get_variable":
+            raise LookupError(
+                "only variables can be read while a DAG file is imported; move this into a task"
+            )
+        key = str(arguments["key"])
+        known = self._known.get(key)
+        if known is not None and time.monotonic() - known[0] < self._keep:
+            return known[1]
+        value = await self._read(key)
+        if len(self._known) > 1000:
+            self._known.clear()
+        self._known[key] = (time.monotonic(), value)
+        return value
+
+
+def engine_settings(settings: SchedulerSettings) -> EngineSettings:
+    """Return the engine's part of the settings."""
+    return EngineSettings(
+        lease_term=settings.executor_lease_seconds,
+        queued_timeout=settings.queued_timeout_seconds,
+        parallelism=settings.parallelism,
+        max_map_length=settings.max_map_length,
+        webhook_url=settings.alert_webhook_url,
+    )
+
+
+async def _token(patience: float = 30.0) -> str:
+    """Return the scheduler's token, waiting for the metastore to write it at its first start."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    while (secret := read_token("scheduler")) is None:
+        if loop.time() > until:
+            raise ConfigError(
+                "there is no scheduler token: set BORAFLOW_TOKEN, or BORAFLOW_HOME to the metastore's home"
+            )
+        await asyncio.sleep(0.1)
+    return secret
+
+
+async def _main(settings: SchedulerSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    starting = asyncio.create_task(serve(settings))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        with suppress(asyncio.CancelledError):
+            await starting
+        return
+    running = starting.result()
+    broken = asyncio.create_task(running.wait())
+    await asyncio.wait({broken, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    log.info("scheduler stops")
+    await running.stop()
+    if broken.done() and not broken.cancelled() and broken.exception() is not None:
+        raise RuntimeError("the scheduler broke") from broken.exception()
+
+
+def main() -> None:
+    """Run one scheduler until it is told to stop."""
+    from boraflow import logs
+
+    try:
+        settings = load_settings("scheduler")
+        logs.configure("scheduler", settings.log_level, settings.log_json)
+        asyncio.run(_main(settings))
+    except (ConfigError, ValueError) as err:
+        sys.stderr.write(f"bora-scheduler: {err}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
