@@ -1,0 +1,202 @@
+// Runs (columns, newest at the right) by tasks (rows). A cell is one letter of a row's string; groups fold.
+// Data: {dag_id, runs: [{id, href, s, at, d, type}], rows: [{id, label, depth, group?, parent, mapped?, tip}],
+// cells: ["ssf.", ...], mapped: {"row:run": {state: n}}}.
+import { bothZones, CODES, component, counts, go, h, icon, open, reconcile, span, state, word, worst } from "./base.js";
+
+const PITCH = 18;
+
+export default component((root) => {
+  const bars = h("div", { class: "g-bars" });
+  const corner = h("div", { class: "g-corner" });
+  const body = h("div", { class: "g-body" });
+  const box = h("div", { class: "g-box", tabindex: "0", role: "grid", "aria-label": "States of tasks by run" },
+    h("div", { class: "g-head" }, corner, bars), body);
+  const legend = h("div", { class: "g-legend" });
+  root.append(h("div", { class: "grid" }, box, legend));
+
+  let d = null, folded = null, focus = null, at = { row: 0, col: 0 };
+  const store = () => `boraflow.grid.${d.dag_id}`;
+
+  function loadFolded() {
+    try {
+      const kept = sessionStorage.getItem(store());
+      if (kept) return new Set(JSON.parse(kept));
+    } catch { /* no storage: nothing is kept */ }
+    return new Set(d.rows.length > 150 ? d.rows.filter((r) => r.group && !r.depth).map((r) => r.id) : []);
+  }
+  function fold(id) {
+    folded.has(id) ? folded.delete(id) : folded.add(id);
+    try {
+      sessionStorage.setItem(store(), JSON.stringify([...folded]));
+    } catch { /* as above */ }
+    draw();
+  }
+  corner.addEventListener("click", (e) => {
+    const b = e.target.closest("button");
+    if (!b) return;
+    folded = new Set(b.name === "fold" ? d.rows.filter((r) => r.group).map((r) => r.id) : []);
+    try {
+      sessionStorage.setItem(store(), JSON.stringify([...folded]));
+    } catch { /* as above */ }
+    draw();
+  });
+
+  function visible() {
+    const hidden = new Set(), out = [];
+    for (const [i, r] of d.rows.entries()) {
+      if (r.parent && (hidden.has(r.parent) || folded.has(r.parent))) {
+        if (r.group) hidden.add(r.id);
+        continue;
+      }
+      out.push({ ...r, i });
+    }
+    return out;
+  }
+  // A group's cell stands for all tasks under it.
+  function members() {
+    const rows = new Map(d.rows.map((r) => [r.id, r])), out = new Map();
+    d.rows.forEach((r, i) => {
+      if (r.group) return;
+      for (let p = r.parent; p; p = rows.get(p)?.parent) out.get(p)?.push(i) ?? out.set(p, [i]);
+    });
+    return out;
+  }
+  const stateOf = (i, j) => CODES[d.cells[i]?.[j]];
+
+  function href(r, j) {
+    const run = d.runs[j];
+    if (r.group) return `run?${new URLSearchParams({ dag_id: d.dag_id, run_id: run.id })}`;
+    const m = d.mapped[`${r.i}:${j}`];
+    if (m) return `run?${new URLSearchParams({ dag_id: d.dag_id, run_id: run.id, task_id: r.id })}`;
+    return `task?${new URLSearchParams({ dag_id: d.dag_id, run_id: run.id, task_id: r.id })}`;
+  }
+
+  let groups = new Map(), shown = [];
+  function cellsOf(r) {
+    return d.runs.map((run, j) => {
+      if (!r.group) return stateOf(r.i, j) ?? "";
+      const all = (groups.get(r.id) ?? []).map((i) => stateOf(i, j)).filter(Boolean);
+      return all.length ? worst(all) : "";
+    });
+  }
+  function tipOf(r, j) {
+    const run = d.runs[j], s = cellsOf(r)[j];
+    const lines = [r.tip ?? r.id, `${s ? word(s) : "not in this run"} · ${run.id}`];
+    const m = d.mapped[`${r.i}:${j}`];
+    if (m) lines.push(Object.entries(m).map(([k, n]) => `${n} ${word(k)}`).join(", "));
+    if (r.group) {
+      const n = {};
+      for (const i of groups.get(r.id) ?? []) {
+        const one = stateOf(i, j);
+        if (one) n[one] = (n[one] ?? 0) + 1;
+      }
+      lines.push(Object.entries(n).map(([k, v]) => `${v} ${word(k)}`).join(", "));
+    }
+    return lines;
+  }
+
+  function draw() {
+    groups = members();
+    shown = visible();
+    const hasGroups = d.rows.some((r) => r.group);
+    const top = Math.max(1, ...d.runs.map((r) => r.d ?? 0));
+    box.style.setProperty("--runs", d.runs.length);
+    corner.replaceChildren(
+      h("span", { class: "muted" }, `${d.rows.filter((r) => !r.group).length} tasks`),
+      hasGroups ? h("button", { class: "link", name: "fold", type: "button" }, "Fold all") : "",
+      hasGroups ? h("button", { class: "link", name: "open", type: "button" }, "Open all") : "",
+      h("span", { class: "scale" }, h("i", {}, span(top)), h("i", {}, span(top / 2))),
+    );
+    reconcile(bars, d.runs, (r) => r.id,
+      (r) => {
+        const a = h("a", { href: r.href, "data-tip": "" }, h("i"), h("span", { class: "kind" }));
+        return a;
+      },
+      (a, r) => {
+        a.setAttribute("data-s", r.s);
+        a.setAttribute("aria-label", `Run ${r.id}: ${word(r.s)}`);
+        a.firstChild.style.height = `${r.d === null ? 4 : Math.max(4, Math.round((52 * r.d) / top))}px`;
+        a.lastChild.textContent = { manual: "m", backfill: "b", asset_triggered: "a", operator_triggered: "t", asset_materialization: "a" }[r.type] ?? "";
+        a._tip = () => [r.id, `${word(r.s)} · ${word(r.type)}`, bothZones(r.at).split("\n")[0], ...(r.d === null ? [] : [span(r.d)])];
+      });
+    reconcile(body, shown.map((r) => ({ r, cells: cellsOf(r), folded: folded.has(r.id), m: r.mapped ? d.runs.map((_, j) => d.mapped[`${r.i}:${j}`] ?? 0) : 0 })), (x) => x.r.id,
+      () => h("div", { class: "g-row", role: "row" }, h("div", { class: "g-label", role: "rowheader" }), h("div", { class: "g-cells" })),
+      (el, { r, cells, folded: shut, m }) => {
+        const [label, line] = el.children;
+        el.classList.toggle("group", !!r.group);
+        el._row = r;
+        label.style.paddingLeft = `${8 + 14 * r.depth}px`;
+        label.title = r.tip ?? r.id;
+        label.replaceChildren(
+          r.group ? h("button", { class: `fold ${shut ? "" : "open"}`, type: "button", "aria-expanded": String(!shut), "aria-label": `${shut ? "Open" : "Fold"} ${r.id}`, onclick: () => fold(r.id) }, icon("chevron"), h("span", {}, r.label))
+            : h("span", {}, r.label),
+          r.group ? h("span", { class: "count" }, String(groups.get(r.id)?.length ?? 0)) : "",
+          r.mapped ? h("span", { class: "count" }, `[${mappedCount(m)}]`) : "");
+        while (line.childElementCount > cells.length) line.lastChild.remove();
+        while (line.childElementCount < cells.length) line.append(h("i", { role: "gridcell", "data-tip": "" }));
+        cells.forEach((s, j) => {
+          const cell = line.children[j];
+          if ((cell.getAttribute("data-s") ?? "") !== s) {
+            s ? cell.setAttribute("data-s", s) : cell.removeAttribute("data-s");
+            cell.setAttribute("aria-label", s ? word(s) : "not in this run");
+          }
+          cell._tip ??= () => tipOf(el._row, j);
+        });
+      });
+    const used = [...new Set(shown.flatMap((r) => cellsOf(r)).filter(Boolean))];
+    legend.replaceChildren(...used.sort().map((s) => state(s)));
+  }
+  function mappedCount(list) {
+    const last = [...list].reverse().find(Boolean);
+    return last ? Object.values(last).reduce((a, b) => a + b, 0) : "?";
+  }
+
+  body.addEventListener("click", (event) => {
+    const cell = event.target.closest(".g-cells > i");
+    if (!cell || !cell.hasAttribute("data-s")) return;
+    const r = cell.closest(".g-row")._row;
+    open(event, href(r, [...cell.parentElement.children].indexOf(cell)));
+  });
+  body.addEventListener("auxclick", (event) => {
+    const cell = event.target.closest(".g-cells > i");
+    if (cell?.hasAttribute("data-s")) open(event, href(cell.closest(".g-row")._row, [...cell.parentElement.children].indexOf(cell)));
+  });
+  body.addEventListener("pointerover", (event) => {
+    const cell = event.target.closest(".g-cells > i");
+    const j = cell ? [...cell.parentElement.children].indexOf(cell) : -1;
+    box.style.setProperty("--hover", j < 0 ? "-2000px" : `${j * PITCH}px`);
+  });
+  body.addEventListener("pointerleave", () => box.style.setProperty("--hover", "-2000px"));
+
+  function mark() {
+    focus?.classList.remove("focus");
+    focus = body.children[at.row]?.querySelector(".g-cells").children[at.col];
+    focus?.classList.add("focus");
+    focus?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
+  box.addEventListener("keydown", (event) => {
+    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (event.target !== box) return;
+    if (move) {
+      event.preventDefault();
+      at.row = Math.max(0, Math.min(shown.length - 1, at.row + move[0]));
+      at.col = Math.max(0, Math.min(d.runs.length - 1, at.col + move[1]));
+      mark();
+    } else if (event.key === "Enter" && shown[at.row]) go(href(shown[at.row], at.col));
+  });
+  box.addEventListener("focus", () => {
+    if (!focus && d) at = { row: 0, col: Math.max(0, d.runs.length - 1) };
+    if (box.matches(":focus-visible")) mark();
+  });
+  box.addEventListener("blur", () => focus?.classList.remove("focus"));
+
+  return {
+    update(data) {
+      const other = d?.dag_id !== data.dag_id;
+      d = data;
+      if (other) folded = loadFolded();
+      draw();
+      if (other) requestAnimationFrame(() => (box.scrollLeft = box.scrollWidth));
+    },
+  };
+});

@@ -1,0 +1,58 @@
+// The head of a page: where we are, what it is and how it stands, what can be done, its tabs.
+import { component, h, icon, reconcile, state, value } from "./base.js";
+
+export default component((root, self) => {
+  const crumbs = h("nav", { class: "crumbs", "aria-label": "Breadcrumbs" });
+  const title = h("h1");
+  const badges = h("div", { class: "badges" });
+  const actions = h("div", { class: "actions" });
+  const text = h("p", { class: "lead" });
+  const facts = h("dl", { class: "facts" });
+  const tabs = h("nav", { class: "tabs", "aria-label": "Views" });
+  root.append(h("header", { class: "head" },
+    crumbs, h("div", { class: "titleline" }, title, badges, h("div", { class: "grow" }), actions), text, facts, tabs));
+  let last = {};
+  const changed = (name, v) => {
+    const now = JSON.stringify(v ?? null);
+    if (last[name] === now) return false;
+    last[name] = now;
+    return true;
+  };
+  return {
+    update(d) {
+      if (changed("crumbs", d.crumbs)) {
+        crumbs.hidden = !d.crumbs?.length;
+        crumbs.replaceChildren(...(d.crumbs ?? []).flatMap((c, i) => [
+          i ? icon("chevron") : "", c.href ? h("a", { href: c.href }, c.label) : h("span", {}, c.label)]));
+      }
+      if (changed("title", d.title)) title.textContent = d.title;
+      if (changed("text", d.text)) {
+        text.hidden = !d.text;
+        text.textContent = d.text ?? "";
+      }
+      if (changed("badges", d.badges)) {
+        badges.replaceChildren(...(d.badges ?? []).map((b) =>
+          b.state ? state(b.state, b.label) : h(b.href ? "a" : "span", { class: b.tag ? "tag" : `badge ${b.tone ?? ""}`, href: b.href, "data-tip": b.tip }, b.label)));
+      }
+      if (changed("actions", d.actions)) {
+        actions.replaceChildren(...(d.actions ?? []).map((a) =>
+          h("button", {
+            class: `button ${a.kind ?? ""}`, disabled: a.disabled, title: a.title, type: "button",
+            onclick: () => self.c.setTriggerValue("action", { id: a.id, at: Date.now() }),
+          }, a.icon ? icon(a.icon) : null, a.label)));
+      }
+      if (changed("facts", d.facts)) {
+        facts.hidden = !d.facts?.length;
+        reconcile(facts, d.facts ?? [], (f) => f.label,
+          (f) => h("div", {}, h("dt", {}, f.label), h("dd")),
+          (el, f) => el.lastChild.replaceChildren(value(f.value)));
+      }
+      if (changed("tabs", d.tabs)) {
+        tabs.hidden = !d.tabs?.length;
+        tabs.replaceChildren(...(d.tabs ?? []).map((t) =>
+          h("a", { href: t.href, class: t.on ? "on" : "", "aria-current": t.on ? "page" : null }, t.label,
+            t.count ? h("span", { class: "count" }, String(t.count)) : null)));
+      }
+    },
+  };
+});

@@ -1,0 +1,98 @@
+// A dense table. Cells that did not change are left alone, so that a refresh does not flicker.
+// Columns: {id, label, type, align, width}. Rows: {key, tone?, cells: {column id: value}}.
+import { component, counts, h, icon, length, moment, reconcile, span, state, word, bothZones, withParams } from "./base.js";
+
+function strip(items) {
+  const top = Math.max(1, ...items.map((r) => r.d ?? 0));
+  return h("span", { class: "strip" }, items.map((r) => {
+    const a = h("a", { href: r.href, "data-s": r.s, "data-tip": "", "aria-label": `${word(r.s)} run` });
+    a._tip = () => [word(r.s), r.id, bothZones(r.at).split("\n")[0], ...(r.d === null ? [] : [span(r.d)])];
+    a.append(h("i", { style: { height: `${r.d === null ? 22 : Math.max(4, Math.round((22 * r.d) / top))}px` } }));
+    return a;
+  }));
+}
+
+const KINDS = {
+  text: (v) => (typeof v === "object" ? [h("span", { class: v.mono ? "mono" : "", "data-tip": v.tip }, v.text), v.sub ? h("div", { class: "sub" }, v.sub) : ""] : String(v)),
+  number: (v) => h("span", { class: "num" }, typeof v === "number" ? v.toLocaleString("en") : v),
+  link: (v) => [h("a", { href: v.href, class: v.mono ? "mono" : "" }, v.text), v.note ? h("span", { class: "note" }, v.note) : "", v.sub ? h("div", { class: "sub" }, v.sub) : ""],
+  dag: (v) => [
+    h("div", { class: "dagline" }, h("a", { href: v.href, class: "strong" }, v.text),
+      v.warn ? h("a", { href: v.warn, class: "badge error", "data-tip": "Its file cannot be parsed now.\nThe last good version goes on." }, "import error") : "",
+      (v.tags ?? []).map((t) => h("a", { class: "tag", href: t.href }, t.text))),
+    v.sub ? h("div", { class: "sub" }, v.sub) : "",
+  ],
+  state: (v) => state(v.state ?? v, v.text),
+  moment: (v) => moment(v),
+  length: (v) => length(v.from, v.to),
+  strip,
+  counts: (v) => counts(v, { numbers: true }),
+  tags: (v) => v.map((t) => h("a", { class: "tag", href: t.href }, t.text)),
+  meter: (v) => h("span", { class: "meterline" }, h("span", { class: "meter" }, h("i", { style: { width: `${Math.round((100 * v.value) / Math.max(1, v.max))}%` } })), h("span", { class: "num muted" }, `${v.value}/${v.max}`)),
+};
+
+export default component((root, self) => {
+  const head = h("tr");
+  const body = h("tbody");
+  const foot = h("div", { class: "foot" });
+  const empty = h("div", { class: "emptyline" });
+  root.append(h("div", { class: "tablebox" }, h("table", {}, h("thead", {}, head), body), empty, foot));
+  let columns = [], columnsText = "";
+
+  const tell = (id, row) => self.c.setTriggerValue("action", { id, key: row.key, at: Date.now() });
+
+  function cell(column, v, row) {
+    if (v === null || v === undefined || v === "") return [h("span", { class: "none" }, "")];
+    if (column.type === "toggle") {
+      return [h("button", {
+        class: `switch ${v.on ? "on" : ""}`, role: "switch", "aria-checked": String(v.on), "aria-label": v.label, title: v.label, type: "button",
+        onclick: (e) => {
+          e.currentTarget.classList.toggle("on");
+          tell(v.id, row);
+        },
+      }, h("i"))];
+    }
+    if (column.type === "actions") {
+      return v.map((a) => h("button", { class: "iconbutton", type: "button", title: a.label, "aria-label": a.label, disabled: a.disabled, onclick: () => tell(a.id, row) }, icon(a.icon)));
+    }
+    return [KINDS[column.type](v)].flat(2);
+  }
+
+  return {
+    update(d) {
+      const text = JSON.stringify(d.columns);
+      if (text !== columnsText) {
+        columnsText = text;
+        columns = d.columns;
+        head.replaceChildren(...columns.map((c) => h("th", { class: c.align ?? "", style: c.width ? { width: c.width } : {}, scope: "col" }, c.label)));
+        body.replaceChildren();
+        body._known?.clear();
+      }
+      reconcile(body, d.rows, (r) => r.key,
+        () => h("tr", {}, columns.map((c) => h("td", { class: `${c.align ?? ""} t-${c.type}`, "data-label": c.label }))),
+        (tr, row) => {
+          tr.className = row.tone ?? "";
+          columns.forEach((c, i) => {
+            const td = tr.children[i], now = JSON.stringify(row.cells[c.id] ?? null);
+            if (td._text === now) return;
+            td._text = now;
+            td.replaceChildren(...cell(c, row.cells[c.id], row));
+          });
+        });
+      root.querySelector("table").hidden = !d.rows.length;
+      empty.hidden = d.rows.length > 0;
+      if (!d.rows.length) {
+        const e = d.empty ?? { title: "Nothing here" };
+        empty.replaceChildren(h("b", {}, e.title), e.text ? h("p", {}, e.text) : "", e.code ? h("code", {}, e.code) : "", e.href ? h("p", {}, h("a", { class: "button", href: e.href }, e.label)) : "");
+      }
+      const f = d.foot;
+      foot.hidden = !f;
+      if (f) {
+        foot.replaceChildren(
+          h("span", { class: "muted" }, f.text ?? ""), h("span", { class: "grow" }),
+          f.first ? h("a", { class: "button small", href: withParams({ after: null }) }, "First page") : "",
+          f.next ? h("a", { class: "button small", href: withParams({ after: f.next }) }, "Next page") : "");
+      }
+    },
+  };
+});

@@ -1,0 +1,76 @@
+"""Mounting of our components: each is a script in ``assets/``, loaded once by a stub of a few lines.
+
+The stub names the script by URL and digest, so that a refresh carries data only and browsers keep the script. Every
+mount has a key: without one a component is torn down at each new data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from boraflow_ui.asset_files import assets_digest
+
+_STUB = """export default function (component) {
+  let cleanup, gone = false;
+  import(new URL("assets/%s/%s.js", document.baseURI).href).then((m) => {
+    if (!gone) cleanup = m.default(component);
+  });
+  return () => { gone = true; if (cleanup) cleanup(); };
+}"""
+
+_renderers: dict[tuple[int, str], Any] = {}
+
+
+def _renderer(name: str) -> Any:
+    # One registration per name and registry (a test makes several of these).
+    import streamlit.components.v2 as v2
+    from streamlit.components.v2.get_bidi_component_manager import get_bidi_component_manager
+
+    key = (id(get_bidi_component_manager()), name)
+    renderer = _renderers.get(key)
+    if renderer is None:
+        renderer = _renderers[key] = v2.component(
+            f"boraflow_{name}", js=_STUB % (assets_digest(), name)
+        )
+    return renderer
+
+
+def mount(
+    name: str,
+    key: str,
+    data: Mapping[str, Any],
+    events: Mapping[str, Callable[[Any], None]] | None = None,
+    *,
+    height: int | str = "content",
+) -> None:
+    """Draw a component.
+
+    Args:
+        name: Its script in ``assets/``, without ``.js``.
+        key: Unique on the page, and stable.
+        data: JSON.
+        events: What the component may tell, and who is called with the value.
+        height: Pixels, or ``content``.
+    """
+    callbacks: dict[str, Any] = {}
+    for event, handler in (events or {}).items():
+
+        def call(event: str = event, handler: Callable[[Any], None] = handler) -> None:
+            # When the page is drawn anew at this very moment, its components' state is gone, and so is the cause.
+            value = st.session_state[key].get(event) if key in st.session_state else None
+            if value is not None:
+                handler(value)
+
+        callbacks[f"on_{event}_change"] = call
+    # In a list: in a mapping Streamlit looks for tables, and loads pandas (90 MiB) to know one.
+    _renderer(name)(key=key, data=[dict(data)], height=height, **callbacks)
+
+
+def link(page: str, **params: str | int | None) -> str:
+    """Return a relative link to a page; empty parameters are left out. ``""`` is the home page."""
+    query = urlencode({k: v for k, v in params.items() if v not in (None, "")})
+    return f"{page or '.'}?{query}" if query else page or "."

@@ -1,0 +1,248 @@
+"""What every page has: the part that refreshes by itself, the banner about services, errors in words, dialogs.
+
+A page gives :func:`panel` a function that draws from data. The function is run again when what the page shows
+has changed; a failing call becomes a notice, and the next change, or the service's return, draws it anew.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import streamlit as st
+
+from boraflow.rpc.errors import ApiError
+from boraflow_ui import data
+from boraflow_ui.asset_files import assets_digest
+from boraflow_ui.components import mount
+
+PANEL = "panel"
+DIALOG = "dialog"
+
+
+def milliseconds(message: Any, field: str) -> int | None:
+    """Return a time of a message as milliseconds since the epoch; ``None`` when it is not set."""
+    if not message.HasField(field):
+        return None
+    value = getattr(message, field)
+    return value.seconds * 1000 + value.nanos // 1_000_000
+
+
+def param(name: str, default: str = "") -> str:
+    """Return a parameter of the page's address."""
+    return st.query_params.get(name, default)
+
+
+def whole(name: str, default: int) -> int:
+    """Return a whole number of the page's address; what is none counts as the default."""
+    try:
+        return int(st.query_params.get(name, default))
+    except ValueError:
+        return default
+
+
+def notice(
+    key: str,
+    title: str,
+    text: str = "",
+    *,
+    tone: str = "info",
+    code: str = "",
+    actions: list[dict[str, str]] | None = None,
+) -> None:
+    """Say something: ``info``, ``warning``, ``error`` or ``empty`` (there is nothing to show yet)."""
+    mount(
+        "notice",
+        key,
+        {"title": title, "text": text, "tone": tone, "code": code, "actions": actions or []},
+    )
+
+
+def problem(error: ApiError, key: str = "problem") -> None:
+    """Say what went wrong and what helps."""
+    if error.code is grpc.StatusCode.NOT_FOUND:
+        notice(
+            key,
+            "There is no such thing here",
+            error.message,
+            tone="empty",
+            actions=[{"label": "All DAGs", "href": "dags"}],
+        )
+    elif error.code is grpc.StatusCode.UNAVAILABLE and not data.source().health.up:
+        notice(
+            key,
+            "Nothing is known yet",
+            "This page fills itself as soon as the metastore answers.",
+            tone="empty",
+        )
+    elif error.code is grpc.StatusCode.PERMISSION_DENIED:
+        notice(key, "This is not allowed", error.message, tone="error")
+    else:
+        notice(key, "This could not be shown", f"{error.message} ({error.reason})", tone="error")
+
+
+def banner() -> None:
+    """Say which service is down, what that means and what helps; say nothing while all is well."""
+    source = data.source()
+    health = source.health
+    since = int(health.since * 1000)
+    items: list[dict[str, Any]] = []
+    if not health.up and health.reason in ("UNAUTHENTICATED", "TOKEN_INVALID", "TOKEN_MISSING"):
+        items.append(
+            {
+                "tone": "error",
+                "title": "The metastore refuses the dashboard's token",
+                "text": "Start the dashboard with BORAFLOW_TOKEN, or with the BORAFLOW_HOME that has"
+                " tokens/ui.token of this metastore.",
+                "code": health.error,
+            }
+        )
+    elif not health.up:
+        items.append(
+            {
+                "tone": "error",
+                "title": f"The metastore at {source.settings.metastore_address} does not answer",
+                "since": since,
+                "text": "What you see is what was known before. Running tasks go on. The page recovers by itself.",
+                "code": health.error,
+            }
+        )
+    elif not health.has_leader:
+        items.append(
+            {
+                "tone": "error",
+                "title": "No scheduler is leading",
+                "text": "Nothing new is started, and trigger, pause, clear and mark are refused until one leads."
+                " Running tasks go on and their results are kept.",
+                "code": "bora scheduler",
+            }
+        )
+    elif not health.has_executor:
+        items.append(
+            {
+                "tone": "warning",
+                "title": "No executor is attached",
+                "text": "Tasks wait until one is.",
+                "code": "bora executor",
+            }
+        )
+    mount("banner", "banner", {"items": items})
+
+
+def panel(draw: Callable[[], None]) -> None:
+    """Draw the part of a page that refreshes by itself."""
+
+    @st.fragment(key=PANEL)
+    def fragment() -> None:
+        if said := st.session_state.pop("said", None):
+            text, failed = said
+            st.toast(text, icon=":material/error:" if failed else ":material/check:")
+        banner()
+        try:
+            draw()
+        except ApiError as error:
+            problem(error)
+
+    fragment()
+
+
+# --- dialogs -----------------------------------------------------------------------------------------
+
+Dialog = Callable[[dict[str, Any]], None]
+_dialogs: dict[str, Dialog] = {}
+
+
+def dialog(name: str) -> Callable[[Dialog], Dialog]:
+    """Register a dialog: a function of the values it was opened with."""
+
+    def register(function: Dialog) -> Dialog:
+        _dialogs[name] = function
+        return function
+
+    return register
+
+
+def open_dialog(name: str, **values: Any) -> None:
+    """Open a dialog; for callbacks of components."""
+    st.session_state[DIALOG] = {"name": name, **values}
+    st.rerun(DIALOG)
+
+
+def close_dialog() -> None:
+    """Forget the open dialog."""
+    st.session_state.pop(DIALOG, None)
+
+
+@st.fragment(key=DIALOG)
+def dialogs() -> None:
+    """Draw the open dialog; in a fragment of its own, so that a refresh of the page leaves it alone."""
+    values = st.session_state.get(DIALOG)
+    if values is not None:
+        _dialogs[values["name"]](values)
+
+
+def go(href: str) -> None:
+    """Go to a link after this run, as a click on it would."""
+    turn = st.session_state.get("go", {"turn": 0})["turn"] + 1
+    st.session_state["go"] = {"turn": turn, "href": href}
+
+
+def act(action: Callable[[], Any], done: str) -> None:
+    """Do what a press of a button asks for, and have it said how it went; for callbacks."""
+    try:
+        action()
+    except ApiError as error:
+        say(f"**Not done:** {error.message}", failed=True)
+    else:
+        say(done)
+
+
+def say(text: str, *, failed: bool = False) -> None:
+    """Have something said in passing when the page is drawn next."""
+    st.session_state["said"] = (text, failed)
+
+
+_STYLE = """<style>
+.stMainBlockContainer { padding: 3.9rem 2rem 3rem; max-width: 1680px; }
+[data-testid="stHeader"] { border-bottom: 1px solid var(--st-border-color, rgba(128, 128, 128, .2)); }
+[data-testid="stToolbar"]::before {
+  content: ""; flex: none; width: 126px; height: 32px; margin: 0 6px 0 1.75rem; background: url(assets/DIGEST/logo.svg) no-repeat;
+}
+[data-testid="stVerticalBlock"] { gap: .8rem; }
+.st-key-live, .st-key-style { position: absolute; height: 0; overflow: hidden; }
+[data-testid="stElementContainer"]:has(> .st-key-live) { display: none; }
+[data-stale="true"] { opacity: 1 !important; transition: none !important; }
+[data-testid="stDialog"] [data-testid="stToolbar"]::before {
+  content: ""; flex: none; width: 126px; height: 32px; margin: 0 6px 0 1.75rem; background: url(assets/DIGEST/logo.svg) no-repeat;
+}
+[data-testid="stVerticalBlock"] { gap: .9rem; }
+</style>"""
+
+
+def style() -> None:
+    """Set what Streamlit's theme has no option for: margins, the logo, and no fading while a page refreshes."""
+    st.html(_STYLE.replace("DIGEST", assets_digest()))
+
+
+# --- the watch ---------------------------------------------------------------------------------------
+
+
+@st.fragment(key="live")
+def live(dag_id: str, run_id: str) -> None:
+    """Keep a socket to the server and draw the panel again when it says that something changed."""
+    mount(
+        "live",
+        "live",
+        {
+            "dag_id": dag_id,
+            "run_id": run_id,
+            # Tells the browser that this is an answer, not what it had.
+            "run": uuid.uuid4().hex,
+            # What changes after this, also while the page is being drawn, draws the panel again.
+            "version": data.source().hub.version,
+            "go": st.session_state.get("go"),
+        },
+        {"changed": lambda _: st.rerun(PANEL)},
+    )

@@ -1,0 +1,390 @@
+"""One task instance: its live log, its tries and their phases, why it waits, what it pushed and rendered."""
+
+import json
+
+import streamlit as st
+
+from boraflow_ui import data, states
+from boraflow_ui.components import link, mount
+from boraflow_ui.frame import milliseconds, notice, open_dialog, panel, param, whole
+from boraflow_ui.tables import length, task_label
+
+TABS = ("log", "why", "attempts", "xcom", "rendered", "details")
+NAMES = {"why": "Why", "xcom": "XCom"}
+KINDS = {
+    "try": "run from the start",
+    "poke": "another poke",
+    "wait": "wait for its trigger",
+    "resume": "resume after its trigger",
+    "callback": "callback",
+}
+
+
+def where() -> dict[str, object]:
+    return st.session_state["task_of"]
+
+
+def on_action(event: dict[str, str]) -> None:
+    open_dialog(event["id"], **where())
+
+
+def draw() -> None:
+    source = data.source()
+    dag_id, task_id, index = param("dag_id"), param("task_id"), whole("map_index", -1)
+    run = source.run(dag_id, param("run_id", "latest"))
+    answer = source.task(dag_id, run.run_id, task_id, index)
+    task = answer.task_instance
+    state = states.TASK[task.state]
+    ids = {
+        "dag_id": dag_id,
+        "run_id": run.run_id,
+        "task_id": task_id,
+        "map_index": index if index >= 0 else None,
+    }
+    st.session_state["task_of"] = {**ids, "map_index": index}
+    attempts = list(answer.attempts)
+    # What matters first: the log where there is one, else why there is none.
+    started = [a for a in attempts if a.HasField("claim_time") or a.log_bytes or a.outcome]
+    first = (
+        "log"
+        if started and (state in ("running", "restarting") or states.is_finished(state))
+        else "why"
+    )
+    tab = param("tab") if param("tab") in TABS else first
+    chosen = next((a for a in attempts if a.attempt_id == param("attempt")), None) or (
+        (started or attempts)[-1] if attempts else None
+    )
+    crumbs = [
+        {"label": "DAGs", "href": "dags"},
+        {"label": dag_id, "href": link("dag", dag_id=dag_id)},
+        {"label": run.run_id, "href": link("run", dag_id=dag_id, run_id=run.run_id)},
+    ]
+    if index >= 0:
+        crumbs.append(
+            {
+                "label": task_id,
+                "href": link("run", dag_id=dag_id, run_id=run.run_id, task_id=task_id),
+            }
+        )
+    mount(
+        "header",
+        "head",
+        {
+            "crumbs": crumbs,
+            "title": task_label(task),
+            "badges": [{"state": state}],
+            "text": task.reason if state != "failed" else "",
+            "actions": [
+                {"id": "clear_task", "label": "Clear", "icon": "redo"},
+                {"id": "mark_task", "label": "Mark", "icon": "check"},
+            ],
+            "facts": [
+                {"label": "Started", "value": {"at": milliseconds(task, "start_time")}},
+                {"label": "Took", "value": length(task)},
+                {
+                    "label": "Try",
+                    "value": f"{task.try_number} of {max(task.try_number, task.max_tries + 1)}"
+                    if task.try_number
+                    else "none yet",
+                },
+                *(
+                    [{"label": "Goes on", "value": {"at": milliseconds(task, "wake_time")}}]
+                    if task.HasField("wake_time") and not states.is_finished(state)
+                    else []
+                ),
+                {"label": "Operator", "value": task.operator},
+                {"label": "Executor", "value": task.executor_name},
+                {"label": "Run", "value": {"state": states.RUN[run.state]}},
+            ],
+            "tabs": [
+                {
+                    "label": NAMES.get(t, t.capitalize()),
+                    "href": link("task", **ids, tab=t),
+                    "on": t == tab,
+                    "count": len(attempts) if t == "attempts" else None,
+                }
+                for t in TABS
+            ],
+        },
+        {"action": on_action},
+    )
+    if state in ("failed", "up_for_retry") and tab in ("log", "attempts"):
+        last = next((a for a in reversed(attempts) if a.error), None)
+        text = last.error if last else task.reason
+        if text:
+            notice(
+                "error",
+                "It failed" if state == "failed" else "The last try failed; it will be tried again",
+                tone="error" if state == "failed" else "warning",
+                code=text,
+            )
+    if tab == "log":
+        log(task, attempts, chosen)
+    elif tab == "why":
+        why(task)
+    elif tab == "attempts":
+        phases(ids, attempts, chosen)
+    elif tab == "xcom":
+        xcom(task)
+    elif tab == "rendered":
+        rendered(chosen)
+    else:
+        details(task)
+
+
+def attempt_name(attempt: data.Attempt) -> str:
+    kind = states.KIND[attempt.kind]
+    return f"Try {attempt.try_number}" + ("" if kind == "try" else f" · {kind}")
+
+
+def outcome(attempt: data.Attempt) -> str:
+    return states.OUTCOME[attempt.outcome] if attempt.outcome else "open"
+
+
+def log(task: data.TaskInstance, attempts: list[data.Attempt], chosen: data.Attempt | None) -> None:
+    if chosen is None:
+        finished = states.is_finished(states.TASK[task.state])
+        notice(
+            "no_log",
+            "No log",
+            "It ended without being run."
+            if finished
+            else "It has not been handed to an executor yet.",
+            tone="empty",
+            actions=[
+                {
+                    "label": "Why?",
+                    "href": link(
+                        "task",
+                        dag_id=task.dag_id,
+                        run_id=task.run_id,
+                        task_id=task.task_id,
+                        map_index=task.map_index if task.map_index >= 0 else None,
+                        tab="why",
+                    ),
+                }
+            ],
+        )
+        return
+    if len(attempts) > 1:
+        mount(
+            "filters",
+            "tries",
+            {
+                "choices": [
+                    {
+                        "name": "attempt",
+                        "label": "Attempt",
+                        "options": [
+                            {
+                                "label": attempt_name(a),
+                                # The newest is what a link without a choice shows, also later.
+                                "value": None
+                                if a is attempts[-1] and not param("attempt")
+                                else a.attempt_id,
+                                "state": outcome(a),
+                            }
+                            for a in attempts[-14:]
+                        ],
+                    }
+                ],
+                "chosen": chosen.attempt_id,
+            },
+        )
+    mount(
+        "log",
+        "log",
+        {
+            "attempt_id": chosen.attempt_id,
+            "name": f"{task.dag_id}-{task.run_id}-{task_label(task)}-{chosen.try_number}",
+            "open": not chosen.outcome,
+        },
+    )
+
+
+def why(task: data.TaskInstance) -> None:
+    answer = data.source().explain(task.dag_id, task.run_id, task.task_id, task.map_index)
+    mount(
+        "explain",
+        "explain",
+        {
+            "state": states.TASK[answer.state or task.state],
+            "summary": answer.summary,
+            "conditions": [
+                {"name": c.name, "met": c.met, "detail": c.detail} for c in answer.conditions
+            ],
+            "story": list(answer.story),
+        },
+    )
+
+
+def phases(
+    ids: dict[str, object], attempts: list[data.Attempt], chosen: data.Attempt | None
+) -> None:
+    if not attempts:
+        notice("no_attempts", "Not handed to an executor yet", tone="empty")
+        return
+    mount(
+        "attempts",
+        "attempts",
+        {
+            "attempts": [
+                {
+                    "id": a.attempt_id,
+                    "title": attempt_name(a),
+                    "kind": KINDS.get(states.KIND[a.kind], ""),
+                    "outcome": outcome(a),
+                    "executor": a.executor_name,
+                    "error": a.error,
+                    "exit": a.exit_code if a.HasField("exit_code") else None,
+                    "pid": a.pid,
+                    "log": f"{a.log_bytes:,} bytes" if a.log_bytes else "",
+                    "href": link("task", **ids, tab="log", attempt=a.attempt_id),  # type: ignore[arg-type]
+                    "on": chosen is not None and a.attempt_id == chosen.attempt_id,
+                    "times": {
+                        name: micro_milliseconds(a, f"{field}_time")
+                        for name, field in (
+                            ("ready", "schedule"),
+                            ("open", "open"),
+                            ("claim", "claim"),
+                            ("import", "import"),
+                            ("start", "start"),
+                            ("end", "end"),
+                            ("close", "close"),
+                        )
+                    },
+                }
+                for a in reversed(attempts)
+            ]
+        },
+    )
+
+
+def micro_milliseconds(message: data.Attempt, field: str) -> float | None:
+    """Return a time in milliseconds with its microseconds: phases are short."""
+    if not message.HasField(field):  # type: ignore[arg-type]
+        return None
+    value = getattr(message, field)
+    return value.seconds * 1000 + value.nanos // 1000 / 1000
+
+
+def xcom(task: data.TaskInstance) -> None:
+    values = data.source().xcoms(task.dag_id, task.run_id, task.task_id, task.map_index)
+    if not values:
+        notice(
+            "no_xcom",
+            "It pushed nothing",
+            "What a task returns, or pushes with xcom_push, appears here.",
+            tone="empty",
+        )
+        return
+    mount(
+        "values",
+        "xcoms",
+        {
+            "items": [
+                {
+                    "key": f"{x.key}/{x.map_index}",
+                    "name": x.key,
+                    "json": x.value_json or '"(too long to show here)"',
+                    "at": milliseconds(x, "create_time"),
+                }
+                for x in values
+            ]
+        },
+    )
+
+
+def rendered(chosen: data.Attempt | None) -> None:
+    fields = json.loads(chosen.rendered_fields_json or "{}") if chosen else {}
+    if not fields:
+        notice(
+            "no_rendered",
+            "Nothing rendered",
+            "An operator's template fields appear here, as its attempt saw them.",
+            tone="empty",
+        )
+        return
+    mount(
+        "values",
+        "rendered",
+        {
+            "items": [
+                {"name": name, "text": value}
+                if isinstance(value, str)
+                else {"name": name, "json": json.dumps(value)}
+                for name, value in fields.items()
+            ]
+        },
+    )
+
+
+def details(task: data.TaskInstance) -> None:
+    run = data.source().run(task.dag_id, task.run_id)
+    spec = data.source().spec(task.dag_id, run.dag_version)
+    made = next((t for t in spec.tasks if t.task_id == task.task_id), None)
+    sections = [
+        {
+            "title": "Instance",
+            "facts": [
+                {"label": "Task", "value": {"code": task.task_id}},
+                {"label": "Map index", "value": task.map_index if task.map_index >= 0 else "–"},
+                {"label": "Attempt", "value": {"code": task.attempt_id or "–"}},
+                {
+                    "label": "Logical date",
+                    "value": {"at": milliseconds(task, "logical_time"), "relative": False},
+                },
+                {"label": "Ready", "value": {"at": milliseconds(task, "schedule_time")}},
+                {"label": "Queued", "value": {"at": milliseconds(task, "queue_time")}},
+                {"label": "Started", "value": {"at": milliseconds(task, "start_time")}},
+                {"label": "Ended", "value": {"at": milliseconds(task, "end_time")}},
+            ],
+        }
+    ]
+    if made is not None:
+        down = [t.task_id for t in spec.tasks if made.task_id in t.upstream]
+        sections += [
+            {
+                "title": "Task",
+                "facts": [
+                    {"label": "Operator", "value": made.operator},
+                    {"label": "Upstream", "value": ", ".join(made.upstream) or "none"},
+                    {"label": "Downstream", "value": ", ".join(down) or "none"},
+                    {"label": "Trigger rule", "value": {"code": made.trigger_rule.value}},
+                    {"label": "Owner", "value": made.owner},
+                    {"label": "Group", "value": made.group_id or "none"},
+                ],
+            },
+            {
+                "title": "Where and how often",
+                "facts": [
+                    {"label": "Pool", "value": f"{made.pool}, {made.pool_slots} slot(s)"},
+                    {"label": "Queue", "value": made.queue},
+                    {"label": "Priority", "value": f"{made.priority_weight}, {made.weight_rule}"},
+                    {
+                        "label": "Retries",
+                        "value": f"{made.retries}, after {made.retry_delay:g} s"
+                        if made.retries
+                        else "none",
+                    },
+                    {
+                        "label": "Timeout",
+                        "value": f"{made.execution_timeout:g} s"
+                        if made.execution_timeout
+                        else "none",
+                    },
+                    {"label": "Depends on past", "value": "yes" if made.depends_on_past else "no"},
+                    {
+                        "label": "Memory limit",
+                        "value": f"{made.memory_limit_mb} MiB" if made.memory_limit_mb else "none",
+                    },
+                ],
+            },
+        ]
+    mount("details", "details", {"sections": sections})
+    if made is not None and made.doc_md:
+        with st.container(border=True, key="doc"):
+            st.markdown(made.doc_md)
+
+
+panel(draw)
