@@ -1,0 +1,24 @@
+from datetime import datetime, timezone
+
+from boraflow import dag, task
+
+
+@dag(schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), catchup=False)
+def hello():
+    @task(retries=2)
+    def names() -> list[str]:
+        return ["Ada", "Grace", "Edsger"]
+
+    @task
+    def greet(name: str) -> str:
+        print(f"Hello, {name}!")
+        return f"Hello, {name}!"
+
+    @task
+    def count(greetings: list[str]) -> int:
+        return len(greetings)
+
+    count(greet.expand(name=names()))
+
+
+hello()
