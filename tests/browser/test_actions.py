@@ -1,0 +1,218 @@
+"""What people press does what it says, on the real services."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Stack, Watched, address, heading, row, shoot, until
+
+
+def test_pause_and_unpause(page: Page, stack: Stack) -> None:
+    page.goto(stack.url("dags", q="retries"))
+    switch = row(page, "retries").get_by_role("switch")
+    expect(switch).to_have_attribute("aria-checked", "true")
+    switch.click()
+    expect(switch).to_have_attribute("aria-checked", "false")
+    until(lambda: stack.client.dags.get("retries").paused, "the DAG is paused")
+    row(page, "retries").get_by_role("link", name="retries", exact=True).click()
+    expect(page.locator(".head .badge", has_text="paused")).to_be_visible()
+    page.get_by_role("button", name="Unpause").click()
+    until(lambda: not stack.client.dags.get("retries").paused, "the DAG is active again")
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+
+
+def test_trigger_with_a_form(page: Page, stack: Stack) -> None:
+    page.goto(stack.url("dag", dag_id="with_params"))
+    page.get_by_role("button", name="Trigger").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Row limit")).to_have_value("10")
+    expect(dialog.get_by_label("target")).to_have_value("warehouse")
+    shoot(page, "trigger")
+    dialog.get_by_label("target").fill("no")
+    dialog.get_by_label("target").press("Tab")
+    dialog.get_by_role("button", name="Trigger").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("target")
+    dialog.get_by_label("target").fill("lake")
+    dialog.get_by_label("Row limit").fill("25")
+    dialog.get_by_label("Row limit").press("Tab")
+    dialog.get_by_role("button", name="Trigger").click()
+    expect(dialog).to_be_hidden()
+    expect(heading(page)).to_contain_text("manual__")
+    run_id = heading(page).inner_text()
+    run = stack.client.runs.wait("with_params", run_id, timeout=60)
+    assert run.state == "success"
+    given = stack.cluster.xcom(run, "show")
+    assert given == {
+        "day": "2026-01-31",
+        "limit": 25,
+        "mode": "append",
+        "dry": False,
+        "note": None,
+        "target": "lake",
+    }
+    expect(page.locator(".head .state").first).to_have_text("success")
+
+
+def test_trigger_with_json(page: Page, stack: Stack) -> None:
+    page.goto(stack.url("dags", q="with_params"))
+    row(page, "with_params").get_by_role("button", name="Trigger with_params").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("JSON", exact=True).click()
+    text = dialog.get_by_label("Configuration (a JSON object)")
+    text.fill('{"limit": ')
+    text.press("Control+Enter")
+    dialog.get_by_role("button", name="Trigger").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Not valid JSON")
+    text.fill('{"limit": 7000}')
+    text.press("Control+Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("7000")
+    text.fill(json.dumps({"limit": 7, "target": "json"}))
+    text.press("Control+Enter")
+    dialog.get_by_role("button", name="Trigger").click()
+    expect(heading(page)).to_contain_text("manual__")
+    run = stack.client.runs.wait("with_params", heading(page).inner_text(), timeout=60)
+    assert stack.cluster.xcom(run, "show")["limit"] == 7
+
+
+def test_what_the_scheduler_refuses_is_said(page: Page, stack: Stack) -> None:
+    run = stack.run("orders")
+    page.goto(stack.url("dag", dag_id="orders"))
+    page.get_by_role("button", name="Trigger").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("More: run id, date, note").click()
+    dialog.get_by_label("Run id").fill(run.run_id)
+    dialog.get_by_label("Run id").press("Tab")
+    dialog.get_by_role("button", name="Trigger").click()
+    expect(dialog.get_by_role("alert")).to_contain_text(run.run_id)
+    dialog.get_by_role("button", name="Close", exact=True).last.click()
+    expect(dialog).to_be_hidden()
+
+
+def test_clear_a_failed_task_after_its_cause_is_gone(
+    page: Page, stack: Stack, tmp_path: Path
+) -> None:
+    flag = tmp_path / "source.txt"
+    run = stack.run("broken_source", {"flag": str(flag)})
+    assert run.state == "failed"
+    flag.write_text("here")
+    page.goto(stack.url("task", dag_id="broken_source", run_id=run.run_id, task_id="read"))
+    page.get_by_role("button", name="Clear").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("2 task instances")
+    expect(dialog.locator("tbody tr")).to_have_count(2)
+    shoot(page, "clear")
+    dialog.get_by_role("button", name="Clear 2").click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator(".head .state").first).to_have_text("success")
+    assert stack.client.runs.wait("broken_source", run.run_id, timeout=60).state == "success"
+
+
+def test_clear_only_what_failed_of_a_run(page: Page, stack: Stack, tmp_path: Path) -> None:
+    flag = tmp_path / "source.txt"
+    run = stack.run("broken_source", {"flag": str(flag)})
+    flag.write_text("here")
+    page.goto(stack.url("run", dag_id="broken_source", run_id=run.run_id))
+    page.get_by_role("button", name="Clear failed").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Clear 2").click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator(".head .state").first).to_have_text("success")
+
+
+def test_mark_a_task(page: Page, stack: Stack) -> None:
+    run = stack.run("broken_source")
+    page.goto(stack.url("run", dag_id="broken_source", run_id=run.run_id))
+    row(page, "read").get_by_role("button", name="Mark read").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("2 task instances")
+    # What failed because of it gets another chance.
+    lines = dialog.locator("tbody tr")
+    expect(lines.filter(has_text="read")).to_contain_text("success")
+    expect(lines.filter(has_text="after")).to_contain_text("runs again")
+    shoot(page, "mark")
+    dialog.get_by_role("button", name="Mark success").click()
+    expect(dialog).to_be_hidden()
+    expect(row(page, "read").locator(".state")).to_have_text("success")
+    assert (
+        stack.client.tasks.get("broken_source", run.run_id, "read").task_instance.state == "success"
+    )
+
+
+def test_cancel_a_run(page: Page, stack: Stack, tmp_path: Path) -> None:
+    run = stack.trigger("talker", {"stop": str(tmp_path / "stop")})
+    page.goto(stack.url("run", dag_id="talker", run_id=run.run_id))
+    expect(row(page, "talk").locator(".state")).to_have_text("running")
+    page.get_by_role("button", name="Cancel").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("task instance")
+    dialog.get_by_role("button", name="Cancel the run").click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator(".head .state").first).to_have_text("failed")
+    assert stack.client.runs.wait("talker", run.run_id, timeout=60).state == "failed"
+
+
+def test_a_note_is_kept(page: Page, stack: Stack) -> None:
+    run = stack.run("orders")
+    page.goto(stack.url("run", dag_id="orders", run_id=run.run_id))
+    page.get_by_role("button", name="Note").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("looked at by the on-call <b>engineer</b>")
+    dialog.get_by_role("textbox").press("Control+Enter")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator(".head .lead")).to_have_text("looked at by the on-call <b>engineer</b>")
+
+
+def test_one_entry_in_the_history_for_each_step(watched: Watched, stack: Stack) -> None:
+    page = watched.page
+    run = stack.run("orders")
+    page.goto(stack.url("dags"))
+    row(page, "orders").get_by_role("link", name="orders", exact=True).click()
+    expect(heading(page)).to_have_text("orders")
+    page.locator(".tabs").get_by_role("link", name="Runs").click()
+    row(page, run.run_id).get_by_role("link", name=run.run_id).click()
+    expect(heading(page)).to_have_text(run.run_id)
+    row(page, "extract").get_by_role("link", name="extract").click()
+    expect(heading(page)).to_have_text("extract")
+    page.go_back()
+    expect(heading(page)).to_have_text(run.run_id)
+    page.go_back()
+    expect(heading(page)).to_have_text("orders")
+    assert "tab=runs" in address(page)
+    page.go_back()
+    page.go_back()
+    expect(heading(page)).to_have_text("DAGs")
+    page.go_forward()
+    expect(heading(page)).to_have_text("orders")
+    # Also when the reader is quicker than the pages.
+    page.evaluate("history.go(2)")
+    page.go_back()
+    page.go_back()
+    page.go_forward()
+    expect(heading(page)).to_have_text("orders")
+    page.get_by_test_id("stTopNavLink").filter(has_text="Home").click()
+    expect(heading(page)).to_have_text("Home")
+    page.get_by_test_id("stTopNavLink").filter(has_text="DAGs").click()
+    expect(heading(page)).to_have_text("DAGs")
+    page.go_back()
+    expect(heading(page)).to_have_text("Home")
+    page.go_back()
+    expect(heading(page)).to_have_text("orders")
+    # All of it in one session: the page itself was loaded once.
+    assert watched.documents == 1
+
+
+def test_times_are_utc_with_the_readers_own_on_hover(page: Page, stack: Stack) -> None:
+    run = stack.run("orders")
+    page.goto(stack.url("run", dag_id="orders", run_id=run.run_id))
+    started = page.locator(".head time").first
+    shown = started.inner_text()
+    assert run.start_time is not None
+    assert run.start_time.strftime("%H:%M") in shown
+    started.hover()
+    tip = page.locator(".tip").first
+    expect(tip).to_contain_text("UTC")
+    expect(tip).to_contain_text("Asia/Seoul")

@@ -1,0 +1,233 @@
+"""Each page shows what the services know, opened cold by its link."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Stack, Watched, address, heading, row, shoot, until
+
+
+def test_home_says_what_failed_and_what_cannot_be_parsed(page: Page, stack: Stack) -> None:
+    failed = stack.run("broken_source")
+    assert failed.state == "failed"
+    page.goto(stack.url())
+    expect(heading(page)).to_have_text("Home")
+    expect(page.get_by_text("all services up")).to_be_visible()
+    expect(page.get_by_text("cannot_import.py:5")).to_be_visible()
+    expect(page.get_by_text("no attribute 'SparkSubmitOperator'").first).to_be_visible()
+    line = row(page, failed.run_id)
+    expect(line.locator(".state")).to_have_text("failed")
+    tile = page.locator("a.tile", has_text="Failed, last 24 h")
+    assert int(tile.locator(".value").inner_text()) >= 1
+    expect(page.locator("a.tile", has_text="Worker slots").locator(".value")).to_have_text("0 / 4")
+    shoot(page, "home")
+
+
+def test_dags_can_be_found(page: Page, stack: Stack) -> None:
+    page.goto(stack.url("dags"))
+    expect(row(page, "orders")).to_be_visible()
+    expect(row(page, "wide")).to_be_visible()
+    expect(row(page, "orders")).to_contain_text("0 6 * * *")
+    shoot(page, "dags")
+    page.keyboard.press("/")
+    page.keyboard.type("ord")
+    expect(row(page, "wide")).to_be_hidden()
+    expect(row(page, "orders")).to_be_visible()
+    assert "q=ord" in address(page)
+    page.get_by_label("Find a DAG").fill("no such thing")
+    expect(page.get_by_text("No DAG matches")).to_be_visible()
+    page.get_by_role("link", name="All DAGs").click()
+    expect(row(page, "wide")).to_be_visible()
+    page.locator(".filters").get_by_role("link", name=re.compile("^forms")).click()
+    expect(row(page, "with_params")).to_be_visible()
+    expect(row(page, "orders")).to_be_hidden()
+
+
+def test_a_search_can_be_sent_to_a_colleague(page: Page, stack: Stack) -> None:
+    page.goto(stack.url("dags", q="tal", tag="live"))
+    expect(row(page, "talker")).to_be_visible()
+    expect(row(page, "orders")).to_be_hidden()
+    expect(page.get_by_label("Find a DAG")).to_have_value("tal")
+
+
+def test_last_runs_stand_in_the_list(page: Page, stack: Stack) -> None:
+    run = stack.run("orders")
+    page.goto(stack.url("dags"))
+    bars = row(page, "orders").locator(".strip a")
+    expect(bars.last).to_have_attribute("data-s", "success")
+    bars.last.click()
+    expect(heading(page)).to_have_text(run.run_id)
+
+
+def test_grid_leads_to_tasks(page: Page, stack: Stack) -> None:
+    run = stack.run("shapes")
+    page.goto(stack.url("dag", dag_id="shapes"))
+    expect(heading(page)).to_have_text("shapes")
+    cells = page.locator(".g-row", has_text="numbers").locator(".g-cells i")
+    expect(cells.last).to_have_attribute("data-s", "success")
+    expect(page.locator(".g-row", has_text="square").locator(".count")).to_have_text("[3]")
+    group = page.locator(".g-row.group", has_text="checks")
+    expect(page.locator(".g-row", has_text="second")).to_be_visible()
+    group.locator("button").click()
+    expect(page.locator(".g-row", has_text="second")).to_be_hidden()
+    expect(group.locator(".g-cells i").last).to_have_attribute("data-s", "success")
+    shoot(page, "grid")
+    cells.last.click()
+    expect(heading(page)).to_have_text("numbers")
+    assert f"run_id={run.run_id.replace('+', '%2B').replace(':', '%3A')}" in address(page)
+
+
+def test_graph_shows_states_and_opens_tasks(page: Page, stack: Stack) -> None:
+    stack.run("shapes")
+    page.goto(stack.url("dag", dag_id="shapes", tab="graph"))
+    node = page.locator(".gr-node", has_text="numbers")
+    expect(node).to_have_attribute("data-s", "success")
+    expect(page.locator(".gr-node")).to_have_count(5)
+    expect(page.locator(".gr-edgelabel")).to_have_text("three of them")
+    expect(page.locator(".gr-node", has_text="square").locator(".sub")).to_contain_text("[3]")
+    shoot(page, "graph")
+    before = page.locator(".gr-svg > g").get_attribute("transform")
+    page.get_by_role("button", name="Zoom in").click()
+    until(lambda: page.locator(".gr-svg > g").get_attribute("transform") != before, "it zooms")
+    page.locator(".gr-boxlabel", has_text="checks").click()
+    expect(page.locator(".gr-node")).to_have_count(4)
+    expect(page.locator(".gr-node.closed")).to_contain_text("2 tasks")
+    assert "closed=checks" in address(page)
+    page.locator(".gr-node", has_text="numbers").click()
+    expect(heading(page)).to_have_text("numbers")
+
+
+def test_graph_of_500_tasks_can_be_read(page: Page, stack: Stack) -> None:
+    stack.run("wide")
+    page.goto(stack.url("dag", dag_id="wide", tab="graph"))
+    expect(page.locator(".gr-node")).to_have_count(502)
+    # A thousand lines say nothing: one goes to all pieces, one comes from them.
+    expect(page.locator(".gr-edge")).to_have_count(2)
+    page.get_by_label("Find a task").fill("piece_250")
+    hit = page.locator(".gr-node.hit")
+    expect(hit).to_have_count(1)
+    box, frame = hit.bounding_box(), page.locator(".gr-svg").bounding_box()
+    assert box and frame
+    assert frame["x"] < box["x"] < frame["x"] + frame["width"]
+    assert frame["y"] < box["y"] < frame["y"] + frame["height"]
+    assert box["height"] > 20
+    shoot(page, "graph-500")
+
+
+def test_code_runs_and_details(page: Page, stack: Stack) -> None:
+    run = stack.run("orders")
+    page.goto(stack.url("dag", dag_id="orders", tab="code"))
+    expect(page.get_by_test_id("stCode")).to_contain_text("Orders, each morning")
+    expect(page.get_by_text("pipelines.py", exact=True)).to_be_visible()
+    page.locator(".tabs").get_by_role("link", name="Runs").click()
+    expect(row(page, run.run_id)).to_contain_text("success")
+    page.locator(".tabs").get_by_role("link", name="Details").click()
+    expect(page.locator(".details")).to_contain_text("0 6 * * *")
+
+
+def test_run_page_and_its_views(page: Page, stack: Stack) -> None:
+    run = stack.run("shapes")
+    page.goto(stack.url("run", dag_id="shapes", run_id=run.run_id))
+    expect(row(page, "numbers")).to_contain_text("success")
+    row(page, "square").get_by_role("link", name="square").click()
+    expect(row(page, "square[2]")).to_contain_text("success")
+    page.locator(".tabs").get_by_role("link", name="Gantt").click()
+    expect(page.locator(".gt-row", has_text="numbers").locator(".bar")).to_be_visible()
+    shoot(page, "gantt")
+    page.locator(".tabs").get_by_role("link", name="Graph").click()
+    expect(page.locator(".gr-node", has_text="end")).to_have_attribute("data-s", "success")
+    page.locator(".tabs").get_by_role("link", name="Details").click()
+    expect(page.locator(".details")).to_contain_text(run.run_id)
+    expect(page.locator(".values")).to_contain_text("Configuration")
+
+
+def test_a_failed_task_says_why(page: Page, stack: Stack) -> None:
+    run = stack.run("broken_source")
+    page.goto(stack.url("run", dag_id="broken_source", run_id=run.run_id))
+    expect(row(page, "after").locator(".state")).to_have_text("upstream failed")
+    row(page, "read").get_by_role("link", name="read").click()
+    expect(page.locator(".notice")).to_contain_text("the source source.txt is not there")
+    expect(page.locator(".log-line").filter(has_text="FileNotFoundError").first).to_be_visible()
+    shoot(page, "failed-task")
+    page.locator(".tabs").get_by_role("link", name="Attempts").click()
+    expect(page.locator(".attempt .phases")).to_contain_text("ran")
+
+
+def test_tries_stand_side_by_side(page: Page, stack: Stack) -> None:
+    run = stack.run("retries")
+    page.goto(stack.url("task", dag_id="retries", run_id=run.run_id, task_id="flaky"))
+    expect(page.locator(".log-scroll")).to_contain_text("this is try 3")
+    page.locator(".pills a", has_text="Try 1").click()
+    expect(page.locator(".log-scroll")).to_contain_text("this is try 1")
+    expect(page.locator(".log-scroll")).not_to_contain_text("this is try 3")
+    page.locator(".tabs").get_by_role("link", name="Attempts").click()
+    expect(page.locator(".attempt")).to_have_count(3)
+    expect(page.locator(".attempt").first).to_contain_text("Try 3")
+    expect(page.locator(".attempt").last).to_contain_text("not yet, try 1")
+    shoot(page, "attempts")
+
+
+def test_xcom_is_shown_as_what_it_is(page: Page, stack: Stack) -> None:
+    run = stack.run("orders")
+    page.goto(stack.url("task", dag_id="orders", run_id=run.run_id, task_id="load", tab="xcom"))
+    table = page.locator(".records")
+    expect(table.get_by_role("cell", name="Busan")).to_be_visible()
+    page.goto(stack.url("task", dag_id="orders", run_id=run.run_id, task_id="extract", tab="xcom"))
+    expect(page.locator(".values pre")).to_contain_text('"rows": 3')
+
+
+def test_rendered_templates(page: Page, stack: Stack) -> None:
+    run = stack.run("shapes")
+    page.goto(
+        stack.url(
+            "task", dag_id="shapes", run_id=run.run_id, task_id="checks.second", tab="rendered"
+        )
+    )
+    expect(page.locator(".values")).to_contain_text(f"echo checked {run.run_id}")
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        (("dag", {"dag_id": "nothing"}), "nothing"),
+        (("run", {"dag_id": "orders", "run_id": "never"}), "never"),
+        (("task", {"dag_id": "orders", "run_id": "latest", "task_id": "none_such"}), "none_such"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    page: Page, stack: Stack, where: tuple[str, dict[str, str]], what: str
+) -> None:
+    stack.run("orders")
+    page.goto(stack.url(where[0], **where[1]))
+    expect(page.locator(".notice")).to_contain_text("There is no such thing here")
+    expect(page.locator(".notice")).to_contain_text(what)
+
+
+@pytest.mark.parametrize("watched", ["dark"], indirect=True)
+def test_dark(watched: Watched, stack: Stack) -> None:
+    page = watched.page
+    stack.run("broken_source")
+    for name, where in (
+        ("home", ("", {})),
+        ("dags", ("dags", {})),
+        ("grid", ("dag", {"dag_id": "shapes"})),
+        ("graph", ("dag", {"dag_id": "broken_source", "tab": "graph"})),
+        ("task", ("task", {"dag_id": "broken_source", "run_id": "latest", "task_id": "read"})),
+    ):
+        page.goto(stack.url(where[0], **where[1]))
+        expect(heading(page)).to_be_visible()
+        page.wait_for_timeout(500)
+        shoot(page, f"dark-{name}")
+        colours = page.evaluate(
+            """() => {
+                const h1 = document.querySelector('.stMain').getRootNode();
+                const app = getComputedStyle(document.querySelector('.stApp'));
+                return [app.backgroundColor, app.color];
+            }"""
+        )
+        background, text = [[int(n) for n in re.findall(r"\d+", c)[:3]] for c in colours]
+        assert max(background) < 60
+        assert min(text) > 180

@@ -1,0 +1,82 @@
+"""Tasks that do what no task should: each costs itself, says why, and leaves the executor sound."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.cluster import Cluster, eventually
+
+pytestmark = pytest.mark.e2e
+DAGS = Path(__file__).parent / "dags"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as made:
+        shutil.copy(DAGS / "misbehave.py", made.dags_folder / "misbehave.py")
+        made.write_dag(
+            "fine.py",
+            "from boraflow import DAG, task\n"
+            "with DAG('fine', schedule=None):\n"
+            "    @task\n    def ok():\n        return 1\n    ok()\n",
+        )
+        made.wait_for_dag("misbehave_fails")
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("name", "task_id", "says"),
+    [
+        ("segfault", "segfault", "SIGSEGV"),
+        ("exit", "hard_exit", "exited with code 3"),
+        ("system_exit", "soft_exit", "SystemExit: 4"),
+        ("ignores_sigterm", "stubborn", "execution_timeout of 1 second"),
+        ("big_xcom", "big", "10,000,002 bytes as JSON; the limit is 1,048,576"),
+        ("unserialisable", "handle", "TextIOWrapper"),
+        ("memory", "hog", "out of memory"),
+        ("fails", "always_fails", "the table `orders` does not exist"),
+    ],
+)
+def test_a_failure_says_why_and_harms_nobody(
+    cluster: Cluster, name: str, task_id: str, says: str
+) -> None:
+    run = cluster.run(f"misbehave_{name}", timeout=60)
+    assert run.state == "failed"
+    attempts = cluster.client.tasks.get(run.dag_id, run.run_id, task_id).attempts
+    assert says in attempts[-1].error
+    assert len(attempts) == (3 if name == "fails" else 1)
+    assert cluster.run("fine").state == "success"
+
+
+def test_grandchildren_are_gone_when_the_task_is_done(cluster: Cluster) -> None:
+    run = cluster.run("misbehave_grandchildren")
+    assert run.state == "success"
+    pid = cluster.xcom(run, "grandchildren")
+    eventually(lambda: not psutil.pid_exists(pid), f"grandchild {pid} is gone", timeout=10)
+
+
+def test_binary_output_is_kept_as_it_was(cluster: Cluster) -> None:
+    run = cluster.run("misbehave_binary")
+    assert run.state == "success"
+    assert "done" in cluster.log_of(run, "binary")
+
+
+def test_a_gigabyte_of_log_is_stored_and_delays_nobody(cluster: Cluster) -> None:
+    big = cluster.client.runs.trigger("misbehave_big_log", conf={"megabytes": 1024}).run
+    began = time.monotonic()
+    assert cluster.run("fine").state == "success"
+    assert time.monotonic() - began < 10
+    assert cluster.client.runs.wait(big.dag_id, big.run_id, timeout=180).state == "success"
+    attempt = cluster.client.tasks.get(big.dag_id, big.run_id, "shout").attempts[-1]
+
+    def stored() -> bool:
+        size = cluster.client.logs.read(attempt.attempt_id, offset=0, limit=1).size
+        return size >= 1_000_000_000
+
+    eventually(stored, "the log is stored", timeout=180, interval=1.0)

@@ -1,0 +1,136 @@
+"""Frames between agent and child processes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boraflow.runtime.protocol import (
+    MAX_FRAME,
+    Channel,
+    FrameBuffer,
+    ProtocolError,
+    encode,
+    received_fds,
+    socket_pair,
+    splice,
+)
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+messages = st.lists(st.dictionaries(st.text(max_size=6), values, max_size=4), max_size=6)
+
+
+@given(messages, st.lists(st.integers(1, 40), min_size=1))
+def test_frames_survive_any_cut(sent: list[dict[str, object]], cuts: list[int]) -> None:
+    data = b"".join(encode(m) for m in sent)
+    buffer = FrameBuffer()
+    got: list[dict[str, object]] = []
+    at = turn = 0
+    while at < len(data):
+        size = cuts[turn % len(cuts)]
+        got += buffer.feed(data[at : at + size])
+        at += size
+        turn += 1
+    assert got == sent
+
+
+def test_a_large_frame_takes_linear_time() -> None:
+    data = encode({"v": "x" * (20 << 20)})
+    buffer = FrameBuffer()
+    got = []
+    for at in range(0, len(data), 65536):
+        got += buffer.feed(data[at : at + 65536])
+    assert len(got[0]["v"]) == 20 << 20
+
+
+def test_spliced_json_is_passed_on_as_it_is() -> None:
+    frame = splice({"t": "run", "n": 1}, "run", b'{"a": "\xc3\xa4"}')
+    assert FrameBuffer().feed(frame) == [{"t": "run", "n": 1, "run": {"a": "ä"}}]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (MAX_FRAME + 1).to_bytes(4, "big"),
+        b"\x00\x00\x00\x02[]",
+        b"\x00\x00\x00\x03{]}",
+        b"\x00\x00\x00\x01\xff",
+    ],
+)
+def test_what_is_no_frame_is_refused(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        FrameBuffer().feed(data)
+
+
+def test_lone_surrogates_survive() -> None:
+    assert FrameBuffer().feed(encode({"v": "\udcff"})) == [{"v": "\udcff"}]
+
+
+def test_a_frame_beyond_the_limit_is_refused_by_its_sender() -> None:
+    with pytest.raises(ProtocolError, match="at most"):
+        encode({"v": "x" * (MAX_FRAME + 1)})
+
+
+def test_answers_overtake_other_frames() -> None:
+    a, b = socket_pair()
+    channel = Channel(a)
+    b.sendall(encode({"t": "fork", "n": 1}) + encode({"t": "answer", "id": 1, "value": "late"}))
+    b.sendall(encode({"t": "answer", "id": 2, "value": "mine"}))
+    assert channel.recv_answer(2) == {"t": "answer", "id": 2, "value": "mine"}
+    assert channel.pending()
+    assert channel.recv() == {"t": "fork", "n": 1}
+    b.close()
+    assert channel.recv() is None
+    a.close()
+
+
+def test_descriptors_travel_with_a_frame() -> None:
+    a, b = socket_pair()
+    inner, other = socket_pair()
+    Channel(a).send_with({"t": "opened"}, [inner])
+    data, ancillary, _, _ = b.recvmsg(1000, socket.CMSG_SPACE(64))
+    assert FrameBuffer().feed(data) == [{"t": "opened"}]
+    (fd,) = received_fds(ancillary)
+    with socket.socket(fileno=fd) as received:
+        received.sendall(b"x")
+        assert other.recv(1) == b"x"
+    for sock in (a, b, inner, other):
+        sock.close()
+
+
+def test_a_large_frame_is_sent_whole() -> None:
+    a, b = socket_pair()
+    message = {"v": "y" * (5 << 20)}
+    thread = threading.Thread(target=Channel(a).send, args=(message,))
+    thread.start()
+    assert Channel(b).recv() == message
+    thread.join()
+    a.close()
+    b.close()
+
+
+def test_the_specification_names_every_type() -> None:
+    """What the code sends stands in the docstring, which is the specification."""
+    import re
+    from pathlib import Path
+
+    from boraflow.runtime import lane, protocol, worker, zygote
+    from boraflow_executor import lanes, pool
+
+    assert protocol.__doc__
+    for module in (worker, zygote, lane, pool, lanes):
+        source = Path(str(module.__file__)).read_text()
+        for name in re.findall(r'\{"t": "(\w+)"', source) + re.findall(r'"t": "(\w+)",\n', source):
+            assert f"``{name}``" in protocol.__doc__, name
+    assert json
