@@ -246,7 +246,8 @@ class ChangeHub:
                 self._pulse_now.clear()
                 if self._stopped.is_set():
                     return
-            if self._health.up and self._health.system is not None:
+            # Asked while it is down as well: one failed answer need not have broken the watch's stream.
+            if self._health.system is not None:
                 try:
                     self._check()
                 except Exception as error:  # noqa: BLE001  the watch reports the same and retries

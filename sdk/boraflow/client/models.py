@@ -502,6 +502,8 @@ class LogPiece:
 
     data: bytes
     offset: int
+    size: int
+    """Length of the log so far, bytes."""
     complete: bool
 
 

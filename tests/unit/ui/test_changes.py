@@ -27,6 +27,7 @@ class Feed:
         self.asked: list[tuple[int, str]] = []
         self.system = UP
         self.broken: ApiError | None = None
+        self.streams_broken = 0
         self.more = threading.Condition()
 
     def get_system_state(self) -> GetSystemStateResponse:
@@ -40,6 +41,7 @@ class Feed:
             with self.more:
                 self.more.wait_for(lambda: self.messages or self.broken, 5)
                 if self.broken:
+                    self.streams_broken += 1
                     raise self.broken
                 batch, self.messages = self.messages, []
             yield from batch
@@ -164,6 +166,7 @@ async def test_an_outage_is_told_and_passes(hub: ChangeHub, feed: Feed) -> None:
     tab = hub.subscribe(asyncio.get_running_loop(), "a")
     feed.break_off(ApiError(grpc.StatusCode.UNAVAILABLE, "UNREACHABLE", "connection refused"))
     await asyncio.wait_for(tab.wake.wait(), 20)
+    until(lambda: feed.streams_broken == 1)
     assert not hub.health.up
     assert hub.health.error == "connection refused"
     # What was known of the system before stays known.
@@ -176,6 +179,19 @@ async def test_an_outage_is_told_and_passes(hub: ChangeHub, feed: Feed) -> None:
     until(lambda: hub.health.up and len(feed.asked) == 2)
     # Nothing that was read before the gap counts as current.
     assert hub.versions(("dag:a",)) != known
+
+
+async def test_an_answer_that_failed_once_is_forgotten_though_the_stream_held(
+    hub: ChangeHub, feed: Feed
+) -> None:
+    hub.start()
+    until(lambda: len(feed.asked) == 1)
+    tab = hub.subscribe(asyncio.get_running_loop(), "a")
+    hub.failed(ApiError(grpc.StatusCode.UNAVAILABLE, "UNREACHABLE", "one call was lost"))
+    assert not hub.health.up
+    await asyncio.wait_for(tab.wake.wait(), 20)
+    until(lambda: hub.health.up)
+    assert len(feed.asked) == 1
 
 
 async def test_a_lost_leader_is_noticed(hub: ChangeHub, feed: Feed) -> None:
