@@ -502,8 +502,6 @@ class LogPiece:
 
     data: bytes
     offset: int
-    size: int
-    """Length of the log so far, bytes."""
     complete: bool
 
 
