@@ -69,6 +69,8 @@ _HEAD = """<script>
 </script>
 <link rel="modulepreload" href="./assets/DIGEST/base.js">
 <link rel="preload" href="./assets/DIGEST/boraflow.css" as="fetch" crossorigin>
+<link rel="preload" href="./assets/DIGEST/dags.css" as="fetch" crossorigin>
+<link rel="preload" href="./assets/DIGEST/admin.css" as="fetch" crossorigin>
 """
 
 

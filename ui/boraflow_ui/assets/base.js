@@ -2,8 +2,12 @@
 // A component is `export default component((root, self) => ({update(data) {...}, destroy() {...}}))`.
 // Text from outside reaches the page through textContent only.
 
-const sheet = new CSSStyleSheet();
-await sheet.replace(await (await fetch(new URL("./boraflow.css", import.meta.url))).text());
+const sheets = await Promise.all(
+  ["boraflow", "dags", "admin"].map(async (name) => {
+    const sheet = new CSSStyleSheet();
+    return sheet.replace(await (await fetch(new URL(`./${name}.css`, import.meta.url))).text());
+  }),
+);
 
 const instances = new WeakMap();
 const roots = new Set();
@@ -14,8 +18,8 @@ export function component(build) {
     let self = instances.get(parent);
     if (!self) {
       const node = parent.getRootNode();
-      if (node instanceof ShadowRoot && !node.adoptedStyleSheets.includes(sheet)) {
-        node.adoptedStyleSheets = [...node.adoptedStyleSheets, sheet];
+      if (node instanceof ShadowRoot && !node.adoptedStyleSheets.includes(sheets[0])) {
+        node.adoptedStyleSheets = [...node.adoptedStyleSheets, ...sheets];
       }
       const root = h("div", { class: "bf" });
       parent.append(root);
