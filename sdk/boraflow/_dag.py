@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, overload
 
 from boraflow import _source
 from boraflow._arguments import as_date, as_list, check_id
@@ -27,7 +27,12 @@ from boraflow.exceptions import (
 from boraflow.model.states import RunType, TriggerRule
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from boraflow._signatures import DagArguments
     from boraflow.model.timetables import Timetable
+
+P = ParamSpec("P")
 
 TAG_MAX = 100
 
@@ -690,10 +695,16 @@ class DagContext:
         TaskGroupContext._stack.clear()
 
 
+class _DagFactory(Protocol):
+    """What ``@dag(...)`` does to a function, for type checkers."""
+
+    def __call__(self, function: Callable[P, Any], /) -> Callable[P, DAG]: ...
+
+
 @overload
-def dag(dag_id: Callable[..., Any], /) -> Callable[..., DAG]: ...
+def dag(dag_id: Callable[P, Any], /) -> Callable[P, DAG]: ...
 @overload
-def dag(dag_id: str = "", **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., DAG]]: ...
+def dag(dag_id: str = "", **kwargs: Unpack[DagArguments]) -> _DagFactory: ...
 def dag(dag_id: Any = "", **decorator_kwargs: Any) -> Any:
     """Make a DAG factory of a function: each call creates a DAG with the tasks that the function makes.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from boraflow._edges import DependencyMixin, EdgeModifier
 from boraflow._notset import NOTSET, XCOM_RETURN_KEY, is_arg_set
@@ -94,7 +94,7 @@ class XComArg(ResolveMixin, DependencyMixin):
             operator.as_teardown(**kwargs)
         return self
 
-    def __enter__(self) -> XComArg:
+    def __enter__(self) -> Self:
         from boraflow._setup import SetupTeardownContext
 
         SetupTeardownContext.enter([op for op, _ in self.iter_references()])

@@ -15,7 +15,10 @@ from boraflow.exceptions import AirflowException, AirflowSkipException, InvalidA
 from boraflow.hooks.subprocess import SubprocessHook
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import OperatorArguments
 
 
 class BashOperator(BaseOperator):
@@ -47,7 +50,7 @@ class BashOperator(BaseOperator):
         skip_on_exit_code: int | Container[int] | None = 99,
         cwd: str | None = None,
         output_processor: Callable[[str], Any] = lambda result: result,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(**kwargs)
         if isinstance(bash_command, (list, tuple)) or callable(bash_command):

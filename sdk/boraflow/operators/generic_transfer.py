@@ -10,7 +10,10 @@ from boraflow.exceptions import InvalidArgument
 from boraflow.hooks.base import BaseHook
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import OperatorArguments
 
 
 class GenericTransfer(BaseOperator):
@@ -53,7 +56,7 @@ class GenericTransfer(BaseOperator):
         preoperator: str | list[str] | None = None,
         insert_args: dict[str, Any] | None = None,
         page_size: int = 1000,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(**kwargs)
         if not isinstance(page_size, int) or page_size < 1:

@@ -13,7 +13,10 @@ from boraflow._task import DecoratedOperator, task
 from boraflow.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import OperatorArguments
 
 __all__ = [
     "BranchPythonOperator",
@@ -50,7 +53,7 @@ class PythonOperator(BaseOperator):
         templates_dict: dict[str, Any] | None = None,
         templates_exts: Collection[str] | None = None,
         show_return_value_in_logs: bool = True,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(**kwargs)
         if not callable(python_callable):

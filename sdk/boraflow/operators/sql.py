@@ -10,7 +10,10 @@ from boraflow.hooks.base import BaseHook
 from boraflow.hooks.sql import fetch_all_handler
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import OperatorArguments
 
 
 class SQLExecuteQueryOperator(BaseOperator):
@@ -46,7 +49,7 @@ class SQLExecuteQueryOperator(BaseOperator):
         show_return_value_in_logs: bool = False,
         hook_params: dict[str, Any] | None = None,
         database: str | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.sql = sql

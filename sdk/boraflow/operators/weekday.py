@@ -11,7 +11,10 @@ from boraflow.exceptions import InvalidArgument, suggest
 from boraflow.operators.branch import BaseBranchOperator
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import OperatorArguments
 
 
 class WeekDay(enum.IntEnum):
@@ -74,7 +77,7 @@ class BranchDayOfWeekOperator(BaseBranchOperator):
         follow_task_ids_if_false: str | Iterable[str],
         week_day: Any,
         use_task_logical_date: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.follow_task_ids_if_true = follow_task_ids_if_true

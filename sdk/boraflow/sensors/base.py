@@ -23,7 +23,10 @@ from boraflow.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import OperatorArguments
 
 _WEEK = 7 * 24 * 3600.0
 
@@ -80,7 +83,7 @@ class BaseSensorOperator(BaseOperator, SkipMixin):
         max_wait: timedelta | float | None = None,
         silent_fail: bool = False,
         never_fail: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.poke_interval = _seconds(poke_interval, "poke_interval", self.task_id)

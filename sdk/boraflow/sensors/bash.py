@@ -10,7 +10,10 @@ from boraflow.hooks.subprocess import SubprocessHook
 from boraflow.sensors.base import BaseSensorOperator
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import SensorArguments
 
 
 class BashSensor(BaseSensorOperator):
@@ -33,7 +36,7 @@ class BashSensor(BaseSensorOperator):
         env: dict[str, str] | None = None,
         output_encoding: str = "utf-8",
         retry_exit_code: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.bash_command = bash_command

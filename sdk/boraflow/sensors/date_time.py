@@ -11,7 +11,10 @@ from boraflow.sensors.base import BaseSensorOperator
 from boraflow.triggers.temporal import DateTimeTrigger
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import SensorArguments
 
 
 class DateTimeSensor(BaseSensorOperator):
@@ -19,7 +22,9 @@ class DateTimeSensor(BaseSensorOperator):
 
     template_fields: Any = ("target_time",)
 
-    def __init__(self, *, target_time: str | dt.datetime, **kwargs: Any) -> None:
+    def __init__(
+        self, *, target_time: str | dt.datetime, **kwargs: Unpack[SensorArguments]
+    ) -> None:
         super().__init__(**kwargs)
         if isinstance(target_time, dt.datetime):
             self.target_time: Any = target_time.isoformat()

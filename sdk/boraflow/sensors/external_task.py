@@ -26,7 +26,10 @@ from boraflow.sensors.base import BaseSensorOperator
 from boraflow.triggers.external_task import WorkflowTrigger, group_states, verdict_of
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import SensorArguments
 
 
 class ExternalTaskSensor(BaseSensorOperator):
@@ -70,7 +73,7 @@ class ExternalTaskSensor(BaseSensorOperator):
         check_existence: bool = False,
         poll_interval: float = 2.0,
         deferrable: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         where = f"task '{self.task_id}'"
@@ -286,7 +289,7 @@ class ExternalTaskMarker(EmptyOperator):
         external_task_id: str,
         logical_date: str | datetime | None = "{{ logical_date.isoformat() }}",
         recursion_depth: int = 10,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.external_dag_id = external_dag_id

@@ -12,7 +12,10 @@ from boraflow.sensors.base import BaseSensorOperator
 from boraflow.triggers.file import FileTrigger
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import SensorArguments
 
 
 class FileSensor(BaseSensorOperator):
@@ -37,7 +40,7 @@ class FileSensor(BaseSensorOperator):
         deferrable: bool = False,
         start_from_trigger: bool = False,
         trigger_kwargs: dict[str, Any] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.filepath = filepath

@@ -11,7 +11,10 @@ from boraflow.exceptions import InvalidArgument
 from boraflow.sensors.base import BaseSensorOperator, PokeReturnValue
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import SensorArguments
 
 
 class PythonSensor(BaseSensorOperator):
@@ -33,7 +36,7 @@ class PythonSensor(BaseSensorOperator):
         op_args: Collection[Any] | None = None,
         op_kwargs: Mapping[str, Any] | None = None,
         templates_dict: dict[str, Any] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         if not callable(python_callable):

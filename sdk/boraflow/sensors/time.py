@@ -10,7 +10,10 @@ from boraflow.sensors.base import BaseSensorOperator
 from boraflow.triggers.temporal import DateTimeTrigger
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import SensorArguments
 
 
 class TimeSensor(BaseSensorOperator):
@@ -29,7 +32,7 @@ class TimeSensor(BaseSensorOperator):
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
         trigger_kwargs: dict[str, Any] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         if not isinstance(target_time, dt.time):

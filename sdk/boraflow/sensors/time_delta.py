@@ -12,7 +12,10 @@ from boraflow.sensors.base import BaseSensorOperator
 from boraflow.triggers.temporal import DateTimeTrigger, TimeDeltaTrigger
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import SensorArguments
 
 
 class TimeDeltaSensor(BaseSensorOperator):
@@ -29,7 +32,7 @@ class TimeDeltaSensor(BaseSensorOperator):
         delta: dt.timedelta,
         deferrable: bool = False,
         end_from_trigger: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         if isinstance(delta, (int, float)):
@@ -91,7 +94,11 @@ class WaitSensor(BaseSensorOperator):
     """
 
     def __init__(
-        self, *, time_to_wait: dt.timedelta | float, deferrable: bool = False, **kwargs: Any
+        self,
+        *,
+        time_to_wait: dt.timedelta | float,
+        deferrable: bool = False,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.deferrable = deferrable

@@ -9,7 +9,10 @@ from boraflow.operators.weekday import WeekDay
 from boraflow.sensors.base import BaseSensorOperator
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from boraflow._context import Context
+    from boraflow._signatures import SensorArguments
 
 
 class DayOfWeekSensor(BaseSensorOperator):
@@ -21,7 +24,11 @@ class DayOfWeekSensor(BaseSensorOperator):
     """
 
     def __init__(
-        self, *, week_day: Any, use_task_logical_date: bool = False, **kwargs: Any
+        self,
+        *,
+        week_day: Any,
+        use_task_logical_date: bool = False,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.week_day = week_day
