@@ -254,11 +254,19 @@ def parsed(spec: DagSpec, source_digest: str = "") -> pb.ParsedDag:
 
 
 def dag(
-    dag_id: str = "etl", tasks: tuple[str, ...] = ("extract", "load"), **fields: Any
+    dag_id: str = "etl",
+    tasks: tuple[str, ...] = ("extract", "load"),
+    owner: str = "airflow",
+    **fields: Any,
 ) -> DagSpec:
     """A DAG whose tasks run one after another."""
     specs = tuple(
-        TaskSpec(task_id=t, operator="PythonOperator", upstream=(tasks[i - 1],) if i else ())
+        TaskSpec(
+            task_id=t,
+            operator="PythonOperator",
+            owner=owner,
+            upstream=(tasks[i - 1],) if i else (),
+        )
         for i, t in enumerate(tasks)
     )
     fields.setdefault("is_paused_upon_creation", False)

@@ -95,6 +95,25 @@ class Dag:
 
 
 @dataclass(frozen=True, slots=True)
+class DagCounts:
+    """How many active DAGs have what."""
+
+    tags: dict[str, int]
+    owners: dict[str, int]
+    latest_run_states: dict[str, int]
+    total_count: int
+    paused_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpan:
+    """The runs of one span of time, by state."""
+
+    start_time: datetime
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class DagVersion:
     """One version of a DAG."""
 

@@ -187,12 +187,14 @@ def _encode(value: Any) -> Any:
             factory: Any = f.default_factory
             default = f.default if factory is dataclasses.MISSING else factory()
             if default is dataclasses.MISSING or v != default:
-                out[f.name] = _encode(v)
-        return out
+                out[f.name] = (
+                    {k: _encode(p) for k, p in v.items()} if f.name == "params" else _encode(v)
+                )
+        return dict(sorted(out.items()))
     if isinstance(value, (list, tuple)):
         return [_encode(v) for v in value]
     if isinstance(value, dict):
-        return {k: _encode(v) for k, v in value.items()}
+        return {k: _encode(value[k]) for k in sorted(value)}
     return value
 
 
@@ -226,8 +228,11 @@ def _decode(cls: Any, data: Any) -> Any:
 
 
 def to_json(spec: DagSpec) -> str:
-    """Return the canonical JSON of ``spec``: sorted keys, defaults left out, no white space."""
-    return json.dumps(_encode(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return the canonical JSON of ``spec``: sorted keys, defaults left out, no white space.
+
+    Params keep the order in which they were declared: it is the order of the form that asks for them.
+    """
+    return json.dumps(_encode(spec), separators=(",", ":"), ensure_ascii=False)
 
 
 def dag_from_json(text: str | bytes) -> DagSpec:

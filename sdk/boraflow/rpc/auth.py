@@ -115,10 +115,15 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     f"{_M}DagService/UnpauseDag": _OPERATE,
     f"{_M}DagService/DeleteDag": _OPERATE,
     f"{_M}DagService/ListImportErrors": _READ,
+    f"{_M}DagService/SummarizeDags": _READ,
+    # A mark of one's own: who may look may keep it.
+    f"{_M}DagService/SetFavorite": _READ,
+    f"{_M}DagService/ListFavorites": _READ,
     # Runs
     f"{_M}RunService/TriggerRun": _OPERATE_OR_EXECUTE,
     f"{_M}RunService/GetRun": _READ_OR_EXECUTE,
     f"{_M}RunService/ListRuns": _READ_OR_EXECUTE,
+    f"{_M}RunService/SummarizeRuns": _READ,
     f"{_M}RunService/WatchRun": _READ_OR_EXECUTE,
     f"{_M}RunService/CancelRun": _OPERATE,
     f"{_M}RunService/MarkRun": _OPERATE,
@@ -128,6 +133,7 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     # Task instances
     f"{_M}TaskService/ListTaskInstances": _READ_OR_EXECUTE,
     f"{_M}TaskService/GetTaskInstance": _READ_OR_EXECUTE,
+    f"{_M}TaskService/ListAttempts": _READ,
     f"{_M}TaskService/ClearTasks": _OPERATE,
     f"{_M}TaskService/MarkTasks": _OPERATE,
     f"{_M}TaskService/ExplainTask": _READ,

@@ -306,3 +306,11 @@ def test_start_date_of_tasks_is_the_dags_unless_their_own() -> None:
         f.override(task_id="own", start_date=datetime(2026, 2, 1, tzinfo=UTC))()
     tasks = {t.task_id: t.start_date for t in dag_to_spec(d).tasks}
     assert tasks == {"f": None, "own": "2026-02-01T00:00:00+00:00"}
+
+
+def test_params_keep_the_order_in_which_they_were_declared() -> None:
+    params = {"target": "lake", "day": "2026-01-31", "mode": "append"}
+    spec = dag_to_spec(DAG("d", schedule=None, params=params))
+    assert list(dag_from_json(to_json(spec)).params) == ["target", "day", "mode"]
+    turned = dag_to_spec(DAG("d", schedule=None, params=dict(reversed(params.items()))))
+    assert spec_digest(turned) != spec_digest(spec)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 
 from boraflow.api.metastore.v1 import dag_service_pb2 as pb
 from boraflow.api.metastore.v1 import dag_service_pb2_grpc as pb_grpc
 from boraflow.client._aio.base import AsyncLink, AsyncNoun, each
-from boraflow.client._calls import request_id
-from boraflow.client.models import Dag, DagSource, DagVersion, ImportFailure, Page, convert
+from boraflow.client._calls import request_id, timestamp
+from boraflow.client.models import (
+    Dag,
+    DagCounts,
+    DagSource,
+    DagVersion,
+    ImportFailure,
+    Page,
+    convert,
+    enum_number,
+)
+from boraflow.model.states import RunState
 
 
 class AsyncDags(AsyncNoun):
@@ -26,10 +37,14 @@ class AsyncDags(AsyncNoun):
         paused: bool | None = None,
         include_inactive: bool = False,
         latest_run_count: int = 0,
+        owners: Sequence[str] = (),
+        latest_run_states: Sequence[RunState] = (),
+        only_favorites: bool = False,
+        due_before: datetime | None = None,
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Dag]:
-        """Return a page of DAGs, by dag_id."""
+        """Return a page of DAGs, by dag_id; with ``due_before`` by when their next run is due."""
         request = pb.ListDagsRequest(
             page_size=page_size,
             page_token=page_token,
@@ -37,6 +52,10 @@ class AsyncDags(AsyncNoun):
             tags=tags,
             include_inactive=include_inactive,
             latest_run_count=latest_run_count,
+            owners=owners,
+            latest_run_states=[enum_number(s) for s in latest_run_states],  # type: ignore[misc]
+            only_favorites=only_favorites,
+            due_before=timestamp(due_before),
         )
         if paused is not None:
             request.paused = paused
@@ -56,6 +75,10 @@ class AsyncDags(AsyncNoun):
         paused: bool | None = None,
         include_inactive: bool = False,
         latest_run_count: int = 0,
+        owners: Sequence[str] = (),
+        latest_run_states: Sequence[RunState] = (),
+        only_favorites: bool = False,
+        due_before: datetime | None = None,
     ) -> AsyncIterator[Dag]:
         """Yield all DAGs, by dag_id."""
         async for dag in each(
@@ -65,11 +88,31 @@ class AsyncDags(AsyncNoun):
                 paused=paused,
                 include_inactive=include_inactive,
                 latest_run_count=latest_run_count,
+                owners=owners,
+                latest_run_states=latest_run_states,
+                only_favorites=only_favorites,
+                due_before=due_before,
                 page_size=500,
                 page_token=token,
             )
         ):
             yield dag
+
+    async def summarize(self) -> DagCounts:
+        """Return how many active DAGs have each tag, owner and state of the newest run."""
+        answer = await self._call(self._stub.SummarizeDags, pb.SummarizeDagsRequest())
+        return convert(DagCounts, answer)
+
+    async def favorites(self) -> tuple[str, ...]:
+        """Return the caller's favorites."""
+        answer = await self._call(self._stub.ListFavorites, pb.ListFavoritesRequest())
+        return tuple(answer.dag_ids)
+
+    async def set_favorite(self, dag_id: str, favorite: bool = True) -> None:
+        """Make a DAG one of the caller's favorites, or no longer."""
+        await self._call(
+            self._stub.SetFavorite, pb.SetFavoriteRequest(dag_id=dag_id, favorite=favorite)
+        )
 
     async def get(self, dag_id: str, *, latest_run_count: int = 0) -> Dag:
         """Return a DAG."""

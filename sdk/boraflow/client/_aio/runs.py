@@ -16,6 +16,7 @@ from boraflow.client.models import (
     Cleared,
     Page,
     Run,
+    RunSpan,
     RunUpdate,
     Triggered,
     convert,
@@ -84,6 +85,7 @@ class AsyncRuns(AsyncNoun):
         run_after_to: datetime | None = None,
         backfill_id: str = "",
         search: str = "",
+        without_note: bool = False,
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Run]:
@@ -100,6 +102,7 @@ class AsyncRuns(AsyncNoun):
                 run_after_to=timestamp(run_after_to),
                 backfill_id=backfill_id,
                 search=search,
+                without_note=without_note,
             ),
         )
         return Page(
@@ -119,6 +122,7 @@ class AsyncRuns(AsyncNoun):
         run_after_to: datetime | None = None,
         backfill_id: str = "",
         search: str = "",
+        without_note: bool = False,
     ) -> AsyncIterator[Run]:
         """Yield all runs, newest first."""
         async for run in each(
@@ -130,11 +134,34 @@ class AsyncRuns(AsyncNoun):
                 run_after_to=run_after_to,
                 backfill_id=backfill_id,
                 search=search,
+                without_note=without_note,
                 page_size=500,
                 page_token=token,
             )
         ):
             yield run
+
+    async def summarize(
+        self,
+        dag_id: str = "",
+        *,
+        from_time: datetime,
+        to_time: datetime,
+        span_seconds: int = 3600,
+        utc_offset_seconds: int = 0,
+    ) -> tuple[RunSpan, ...]:
+        """Return how many runs of each state were due in each span of time; spans without runs are left out."""
+        answer = await self._call(
+            self._stub.SummarizeRuns,
+            pb.SummarizeRunsRequest(
+                dag_id=dag_id,
+                from_time=timestamp(from_time),
+                to_time=timestamp(to_time),
+                span_seconds=span_seconds,
+                utc_offset_seconds=utc_offset_seconds,
+            ),
+        )
+        return tuple(convert(RunSpan, s) for s in answer.spans)
 
     async def watch(
         self,

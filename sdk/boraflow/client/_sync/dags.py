@@ -4,12 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from boraflow.api.metastore.v1 import dag_service_pb2 as pb
 from boraflow.api.metastore.v1 import dag_service_pb2_grpc as pb_grpc
-from boraflow.client._calls import request_id
+from boraflow.client._calls import request_id, timestamp
 from boraflow.client._sync.base import Link, Noun, each
-from boraflow.client.models import Dag, DagSource, DagVersion, ImportFailure, Page, convert
+from boraflow.client.models import (
+    Dag,
+    DagCounts,
+    DagSource,
+    DagVersion,
+    ImportFailure,
+    Page,
+    convert,
+    enum_number,
+)
+from boraflow.model.states import RunState
 
 
 class Dags(Noun):
@@ -27,10 +38,14 @@ class Dags(Noun):
         paused: bool | None = None,
         include_inactive: bool = False,
         latest_run_count: int = 0,
+        owners: Sequence[str] = (),
+        latest_run_states: Sequence[RunState] = (),
+        only_favorites: bool = False,
+        due_before: datetime | None = None,
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Dag]:
-        """Return a page of DAGs, by dag_id."""
+        """Return a page of DAGs, by dag_id; with ``due_before`` by when their next run is due."""
         request = pb.ListDagsRequest(
             page_size=page_size,
             page_token=page_token,
@@ -38,6 +53,10 @@ class Dags(Noun):
             tags=tags,
             include_inactive=include_inactive,
             latest_run_count=latest_run_count,
+            owners=owners,
+            latest_run_states=[enum_number(s) for s in latest_run_states],  # type: ignore[misc]
+            only_favorites=only_favorites,
+            due_before=timestamp(due_before),
         )
         if paused is not None:
             request.paused = paused
@@ -57,6 +76,10 @@ class Dags(Noun):
         paused: bool | None = None,
         include_inactive: bool = False,
         latest_run_count: int = 0,
+        owners: Sequence[str] = (),
+        latest_run_states: Sequence[RunState] = (),
+        only_favorites: bool = False,
+        due_before: datetime | None = None,
     ) -> Iterator[Dag]:
         """Yield all DAGs, by dag_id."""
         for dag in each(
@@ -66,11 +89,29 @@ class Dags(Noun):
                 paused=paused,
                 include_inactive=include_inactive,
                 latest_run_count=latest_run_count,
+                owners=owners,
+                latest_run_states=latest_run_states,
+                only_favorites=only_favorites,
+                due_before=due_before,
                 page_size=500,
                 page_token=token,
             )
         ):
             yield dag
+
+    def summarize(self) -> DagCounts:
+        """Return how many active DAGs have each tag, owner and state of the newest run."""
+        answer = self._call(self._stub.SummarizeDags, pb.SummarizeDagsRequest())
+        return convert(DagCounts, answer)
+
+    def favorites(self) -> tuple[str, ...]:
+        """Return the caller's favorites."""
+        answer = self._call(self._stub.ListFavorites, pb.ListFavoritesRequest())
+        return tuple(answer.dag_ids)
+
+    def set_favorite(self, dag_id: str, favorite: bool = True) -> None:
+        """Make a DAG one of the caller's favorites, or no longer."""
+        self._call(self._stub.SetFavorite, pb.SetFavoriteRequest(dag_id=dag_id, favorite=favorite))
 
     def get(self, dag_id: str, *, latest_run_count: int = 0) -> Dag:
         """Return a DAG."""

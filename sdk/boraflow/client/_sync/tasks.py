@@ -11,6 +11,7 @@ from boraflow.api.metastore.v1 import task_service_pb2_grpc as pb_grpc
 from boraflow.client._calls import request_id
 from boraflow.client._sync.base import Link, Noun, each
 from boraflow.client.models import (
+    Attempt,
     Explanation,
     LogPiece,
     Page,
@@ -93,6 +94,29 @@ class Tasks(Noun):
             ),
         )
         return convert(TaskDetail, answer)
+
+    def attempts(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_ids: Sequence[str] = (),
+        *,
+        map_index: int | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[Attempt]:
+        """Return a page of a run's attempts, oldest first, without rendered fields."""
+        request = pb.ListAttemptsRequest(
+            dag_id=dag_id,
+            run_id=run_id,
+            task_ids=task_ids,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        if map_index is not None:
+            request.map_index = map_index
+        answer = self._call(self._stub.ListAttempts, request)
+        return Page(tuple(convert(Attempt, a) for a in answer.attempts), answer.next_page_token)
 
     def clear(
         self,

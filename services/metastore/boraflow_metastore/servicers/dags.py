@@ -6,6 +6,7 @@ import asyncio
 
 from boraflow.api.metastore.v1 import bundle_service_pb2, dag_service_pb2_grpc
 from boraflow.api.metastore.v1 import dag_service_pb2 as pb
+from boraflow.rpc.auth import current_caller
 from boraflow.rpc.errors import not_found
 from boraflow_metastore.parts import Context, Parts, require
 from boraflow_metastore.store import dags, system
@@ -19,7 +20,31 @@ class DagServicer(dag_service_pb2_grpc.DagServiceServicer):
         self._parts = parts
 
     async def ListDags(self, request: pb.ListDagsRequest, context: Context) -> pb.ListDagsResponse:
-        return await self._parts.reader.run(lambda s: dags.list_dags(s, request))
+        actor = current_caller().name
+        return await self._parts.reader.run(lambda s: dags.list_dags(s, request, actor))
+
+    async def SummarizeDags(
+        self, request: pb.SummarizeDagsRequest, context: Context
+    ) -> pb.SummarizeDagsResponse:
+        return await self._parts.reader.run(dags.summarize_dags)
+
+    async def SetFavorite(
+        self, request: pb.SetFavoriteRequest, context: Context
+    ) -> pb.SetFavoriteResponse:
+        require(request.dag_id, "dag_id")
+        actor = current_caller().name
+        await self._parts.write(
+            context, lambda t: dags.set_favorite(t, actor, request.dag_id, request.favorite)
+        )
+        return pb.SetFavoriteResponse()
+
+    async def ListFavorites(
+        self, request: pb.ListFavoritesRequest, context: Context
+    ) -> pb.ListFavoritesResponse:
+        actor = current_caller().name
+        return await self._parts.reader.small(
+            lambda s: pb.ListFavoritesResponse(dag_ids=dags.list_favorites(s, actor))
+        )
 
     async def GetDag(self, request: pb.GetDagRequest, context: Context) -> pb.GetDagResponse:
         return await self._parts.reader.small(

@@ -47,6 +47,11 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
     async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
         return await self._parts.reader.run(lambda s: runs.list_runs(s, request))
 
+    async def SummarizeRuns(
+        self, request: pb.SummarizeRunsRequest, context: Context
+    ) -> pb.SummarizeRunsResponse:
+        return await self._parts.reader.run(lambda s: runs.summarize_runs(s, request))
+
     async def WatchRun(
         self, request: pb.WatchRunRequest, context: Context
     ) -> AsyncIterator[pb.WatchRunResponse]:

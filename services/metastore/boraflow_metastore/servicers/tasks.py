@@ -46,6 +46,11 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
         await asyncio.get_running_loop().run_in_executor(parts.bulk, sizes)
         return response
 
+    async def ListAttempts(
+        self, request: pb.ListAttemptsRequest, context: Context
+    ) -> pb.ListAttemptsResponse:
+        return await self._parts.reader.run(lambda s: tasks.list_attempts(s, request))
+
     async def ClearTasks(
         self, request: pb.ClearTasksRequest, context: Context
     ) -> pb.ClearTasksResponse:

@@ -8,13 +8,14 @@ from boraflow.api.metastore.v1 import dag_service_pb2 as pb
 from boraflow.api.metastore.v1 import scheduling_service_pb2
 from boraflow.api.model.v1 import dag_pb2
 from boraflow.rpc.errors import not_found
-from boraflow.wire import timestamp
+from boraflow.wire import micros, timestamp
 from boraflow_metastore.paging import page_key, page_size, page_token
 from boraflow_metastore.store import rows
 from boraflow_metastore.store.caches import Caches
 from boraflow_metastore.store.database import Session
 from boraflow_metastore.store.reader import Snapshot
 from boraflow_metastore.store.runs import (
+    dag_exists,
     dag_not_found,
     delete_runs_of,
     escape_like,
@@ -70,8 +71,14 @@ def get_dag(session: Session, dag_id: str, run_count: int = 0) -> dag_pb2.Dag:
     return dag
 
 
-def list_dags(snapshot: Snapshot, request: pb.ListDagsRequest) -> pb.ListDagsResponse:
-    """Return a page of DAGs by dag_id."""
+_NEWEST_STATE = (
+    "(SELECT n.state FROM dag_run n WHERE n.dag_id = d.dag_id"
+    " ORDER BY n.run_after_us DESC, n.run_key DESC LIMIT 1)"
+)
+
+
+def list_dags(snapshot: Snapshot, request: pb.ListDagsRequest, actor: str) -> pb.ListDagsResponse:
+    """Return a page of DAGs by dag_id; overdue ones by when they were due."""
     size = page_size(request.page_size)
     where, values = ["1 = 1"], []
     if not request.include_inactive:
@@ -88,13 +95,35 @@ def list_dags(snapshot: Snapshot, request: pb.ListDagsRequest) -> pb.ListDagsRes
     for tag in request.tags:
         where.append("EXISTS (SELECT 1 FROM dag_tag g WHERE g.dag_id = d.dag_id AND g.tag = ?)")
         values.append(tag)
+    if request.owners:
+        where.append(
+            "EXISTS (SELECT 1 FROM dag_owner o WHERE o.dag_id = d.dag_id"
+            f" AND o.owner IN ({','.join('?' * len(request.owners))}))"
+        )
+        values += request.owners
+    if request.latest_run_states:
+        words = [rows.RUN_STATE.get(s, "") for s in request.latest_run_states]
+        where.append(f"{_NEWEST_STATE} IN ({','.join('?' * len(words))})")
+        values += words
+    if request.only_favorites:
+        where.append("d.dag_id IN (SELECT f.dag_id FROM favorite f WHERE f.actor = ?)")
+        values.append(actor)
+    overdue = request.HasField("due_before")
+    if overdue:
+        where.append("d.next_run_after_us > 0 AND d.next_run_after_us < ?")
+        values.append(micros(request.due_before))
     total = snapshot.row(f"SELECT count(*) FROM dag d WHERE {' AND '.join(where)}", values)
-    key = page_key("dags", request.page_token, str)
+    if overdue:
+        key = page_key("due", request.page_token, int, str)
+        order = "d.next_run_after_us, d.dag_id"
+    else:
+        key = page_key("dags", request.page_token, str)
+        order = "d.dag_id"
     if key is not None:
-        where.append("d.dag_id > ?")
+        where.append(f"({order}) > ({','.join('?' * len(key))})")
         values += key
     found = snapshot.rows(
-        f"{_DAG_PEOPLE} WHERE {' AND '.join(where)} ORDER BY d.dag_id LIMIT ?", [*values, size + 1]
+        f"{_DAG_PEOPLE} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", [*values, size + 1]
     )
     dags = [_dag_message(snapshot, r, max(request.latest_run_count, 0)) for r in found[:size]]
     for dag in dags:
@@ -105,8 +134,57 @@ def list_dags(snapshot: Snapshot, request: pb.ListDagsRequest) -> pb.ListDagsRes
         dags=dags, total_size=total[0] if total else 0, revision=snapshot.revision
     )
     if len(found) > size:
-        response.next_page_token = page_token("dags", found[size - 1][0])
+        last = found[size - 1]
+        response.next_page_token = (
+            page_token("due", last[7], last[0]) if overdue else page_token("dags", last[0])
+        )
     return response
+
+
+def summarize_dags(snapshot: Snapshot) -> pb.SummarizeDagsResponse:
+    """Return what active DAGs can be filtered by, with counts."""
+    response = pb.SummarizeDagsResponse()
+    for name, counts in (("tag", response.tags), ("owner", response.owners)):
+        for word, n in snapshot.rows(
+            f"SELECT x.{name}, count(*) FROM dag_{name} x JOIN dag d ON d.dag_id = x.dag_id"
+            f" WHERE d.active = 1 GROUP BY x.{name}"
+        ):
+            counts[word] = n
+    for state, n in snapshot.rows(
+        f"SELECT s, count(*) FROM (SELECT {_NEWEST_STATE} AS s FROM dag d WHERE d.active = 1) q"
+        " WHERE s IS NOT NULL GROUP BY s"
+    ):
+        response.latest_run_states[state] = n
+    for paused, n in snapshot.rows(
+        "SELECT paused, count(*) FROM dag WHERE active = 1 GROUP BY paused"
+    ):
+        response.total_count += n
+        if paused:
+            response.paused_count = n
+    return response
+
+
+def set_favorite(transaction: Transaction, actor: str, dag_id: str, favorite: bool) -> None:
+    """Make a DAG one of someone's favorites, or no longer."""
+    if not dag_exists(transaction, dag_id):
+        raise dag_not_found(dag_id)
+    if favorite:
+        transaction.execute(
+            "INSERT INTO favorite (actor, dag_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (actor, dag_id),
+        )
+    else:
+        transaction.execute("DELETE FROM favorite WHERE actor = ? AND dag_id = ?", (actor, dag_id))
+
+
+def list_favorites(session: Session, actor: str) -> list[str]:
+    """Return someone's favorites, by dag_id."""
+    return [
+        r[0]
+        for r in session.rows(
+            "SELECT dag_id FROM favorite WHERE actor = ? ORDER BY dag_id", (actor,)
+        )
+    ]
 
 
 _VERSION = (
@@ -208,7 +286,7 @@ def delete_dag(transaction: Transaction, caches: Caches, dag_id: str) -> None:
         # Forget what the file looked like, so that the next leader parses it.
         transaction.execute("DELETE FROM parsed_file WHERE bundle = ? AND fileloc = ?", row)
     delete_runs_of(transaction, caches, dag_id)
-    for table in ("dag", "dag_version", "dag_tag", "backfill"):
+    for table in ("dag", "dag_version", "dag_tag", "dag_owner", "favorite", "backfill"):
         transaction.execute(f"DELETE FROM {table} WHERE dag_id = ?", (dag_id,))
     caches.forget_dag(dag_id)
     transaction.changes.append(("dag", dag_id, "", ""))

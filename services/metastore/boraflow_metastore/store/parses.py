@@ -47,6 +47,7 @@ _upsert_dags = BulkInsert(
     " display_name = excluded.display_name, summary = excluded.summary",
 )
 _insert_tags = BulkInsert(tables.dag_tag, ("dag_id", "tag"), "ON CONFLICT DO NOTHING")
+_insert_owners = BulkInsert(tables.dag_owner, ("dag_id", "owner"), "ON CONFLICT DO NOTHING")
 _upsert_files = BulkInsert(
     tables.parsed_file,
     ("bundle", "fileloc", "source_digest", "has_error", "body"),
@@ -108,7 +109,7 @@ def _publish_dags(
         )
     }
     # A deleted DAG's versions are gone with it, an inactive one's go on.
-    versions, dags, tags, changed = [], [], [], []
+    versions, dags, tags, owners, changed = [], [], [], [], []
     for m in request.dags:
         row = stored.get(m.dag_id)
         new_version = row is None or (row[2], row[3]) != (m.spec_digest, m.source_digest)
@@ -143,6 +144,7 @@ def _publish_dags(
             )
         )
         tags += [(m.dag_id, tag) for tag in spec.tags]
+        owners += [(m.dag_id, owner) for owner in {t.owner for t in spec.tasks}]
         if new_version:
             versions.append(
                 (
@@ -160,6 +162,8 @@ def _publish_dags(
     _upsert_dags.run(transaction, dags)
     transaction.execute_in("DELETE FROM dag_tag WHERE dag_id IN :values", changed)
     _insert_tags.run(transaction, tags)
+    transaction.execute_in("DELETE FROM dag_owner WHERE dag_id IN :values", changed)
+    _insert_owners.run(transaction, owners)
     return changed
 
 

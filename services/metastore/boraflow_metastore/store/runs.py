@@ -8,7 +8,7 @@ from typing import Any
 
 from boraflow.api.metastore.v1 import run_service_pb2 as pb
 from boraflow.api.model.v1 import dag_pb2, run_pb2
-from boraflow.rpc.errors import not_found
+from boraflow.rpc.errors import invalid, not_found
 from boraflow.wire import RUN_STATE_TO, RUN_TYPE_TO, micros, timestamp
 from boraflow_metastore.paging import page_key, page_size, page_token
 from boraflow_metastore.store import rows
@@ -133,6 +133,8 @@ def list_runs(snapshot: Snapshot, request: pb.ListRunsRequest) -> pb.ListRunsRes
     if request.search:
         where.append("lower(r.run_id) LIKE ? ESCAPE '\\'")
         values.append(escape_like(request.search))
+    if request.without_note:
+        where.append("r.note = ''")
     key = page_key("runs", request.page_token, int, str)
     if key is not None:
         where.append("(r.run_after_us, r.run_key) < (?, ?)")
@@ -148,6 +150,46 @@ def list_runs(snapshot: Snapshot, request: pb.ListRunsRequest) -> pb.ListRunsRes
     if len(found) > size:
         last = found[size - 1]
         response.next_page_token = page_token("runs", last[10], last[0])
+    return response
+
+
+_MOST_SPANS = 2_000
+
+
+def summarize_runs(
+    snapshot: Snapshot, request: pb.SummarizeRunsRequest
+) -> pb.SummarizeRunsResponse:
+    """Return how many runs of each state were due in each span of time.
+
+    Raises:
+        ApiError: the spans are too short or too many.
+    """
+    since, until = micros(request.from_time), micros(request.to_time)
+    if request.span_seconds < 60:
+        raise invalid("SPAN_INVALID", "span_seconds must be at least 60", field="span_seconds")
+    span = request.span_seconds * 1_000_000
+    if not since < until or (until - since) // span >= _MOST_SPANS:
+        raise invalid(
+            "SPAN_INVALID",
+            f"from_time to to_time must hold 1 to {_MOST_SPANS:,} spans of {request.span_seconds:,} s",
+            field="span_seconds",
+        )
+    shift = request.utc_offset_seconds * 1_000_000
+    where, values = "", []
+    if request.dag_id:
+        where, values = " AND dag_id = ?", [request.dag_id]
+    response = pb.SummarizeRunsResponse()
+    last = None
+    for number, state, n in snapshot.rows(
+        "SELECT q.number, q.state, count(*) FROM (SELECT (run_after_us + ?) / ? AS number, state"
+        f" FROM dag_run WHERE run_after_us >= ? AND run_after_us < ?{where}) q"
+        " GROUP BY q.number, q.state ORDER BY q.number",
+        [shift, span, since, until, *values],
+    ):
+        if number != last:
+            last = number
+            response.spans.add(start_time=timestamp(number * span - shift))
+        response.spans[-1].counts[state] = n
     return response
 
 

@@ -105,6 +105,11 @@ dag = Table(
 
 dag_tag = Table("dag_tag", metadata, _key("dag_id"), _key("tag"))
 
+dag_owner = Table("dag_owner", metadata, _key("dag_id"), _key("owner"))
+
+#: DAGs that people marked for themselves.
+favorite = Table("favorite", metadata, _key("actor"), _key("dag_id"))
+
 dag_version = Table(
     "dag_version",
     metadata,

@@ -382,6 +382,37 @@ def attempts_of(
     ]
 
 
+def list_attempts(snapshot: Snapshot, request: pb.ListAttemptsRequest) -> pb.ListAttemptsResponse:
+    """Return a page of a run's attempts, oldest first."""
+    size = page_size(request.page_size)
+    run = find_run(snapshot, request.dag_id, request.run_id)
+    # Attempts of the run's callbacks have no task.
+    where, values = ["a.run_key = ?", "a.task_id <> ''"], [run[0]]
+    if request.task_ids:
+        where.append(f"a.task_id IN ({','.join('?' * len(request.task_ids))})")
+        values += request.task_ids
+    if request.HasField("map_index"):
+        where.append("a.map_index = ?")
+        values.append(request.map_index)
+    key = page_key("attempts", request.page_token, int, str)
+    if key is not None:
+        where.append("(a.opened_us, a.attempt_id) > (?, ?)")
+        values += key
+    found = snapshot.rows(
+        f"{_ATTEMPT_PEOPLE} WHERE {' AND '.join(where)} ORDER BY a.opened_us, a.attempt_id LIMIT ?",
+        [*values, size + 1],
+    )
+    response = pb.ListAttemptsResponse()
+    for r in found[:size]:
+        message = attempt_message(r)
+        message.ClearField("rendered_fields_json")
+        response.attempts.append(message)
+    if len(found) > size:
+        last = found[size - 1]
+        response.next_page_token = page_token("attempts", last[9], last[0])
+    return response
+
+
 def attempt_message(r: tuple[Any, ...]) -> run_pb2.Attempt:
     """Return an attempt as people see it."""
     result = scheduling_service_pb2.AttemptResult()

@@ -23,51 +23,77 @@ _sym_db = _symbol_database.Default()
 
 
 from boraflow.api.model.v1 import dag_pb2 as boraflow_dot_api_dot_model_dot_v1_dot_dag__pb2
+from boraflow.api.model.v1 import states_pb2 as boraflow_dot_api_dot_model_dot_v1_dot_states__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+boraflow/api/metastore/v1/dag_service.proto\x12\x19\x62oraflow.api.metastore.v1\x1a\x1f\x62oraflow/api/model/v1/dag.proto\"\xaa\x01\n\x0fListDagsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06search\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x13\n\x06paused\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x18\n\x10include_inactive\x18\x06 \x01(\x08\x12\x18\n\x10latest_run_count\x18\x07 \x01(\x05\x42\t\n\x07_paused\"{\n\x10ListDagsResponse\x12(\n\x04\x64\x61gs\x18\x01 \x03(\x0b\x32\x1a.boraflow.api.model.v1.Dag\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x12\x10\n\x08revision\x18\x04 \x01(\x03\"9\n\rGetDagRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x18\n\x10latest_run_count\x18\x02 \x01(\x05\"K\n\x0eGetDagResponse\x12\'\n\x03\x64\x61g\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Dag\x12\x10\n\x08revision\x18\x02 \x01(\x03\"O\n\x16ListDagVersionsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x17ListDagVersionsResponse\x12\x33\n\x08versions\x18\x01 \x03(\x0b\x32!.boraflow.api.model.v1.DagVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x14GetDagVersionRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"K\n\x15GetDagVersionResponse\x12\x32\n\x07version\x18\x01 \x01(\x0b\x32!.boraflow.api.model.v1.DagVersion\"6\n\x13GetDagSourceRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"N\n\x14GetDagSourceResponse\x12\x0f\n\x07\x66ileloc\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x15\n\rsource_digest\x18\x03 \x01(\t\"5\n\x0fPauseDagRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\";\n\x10PauseDagResponse\x12\'\n\x03\x64\x61g\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Dag\"7\n\x11UnpauseDagRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x12UnpauseDagResponse\x12\'\n\x03\x64\x61g\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Dag\"6\n\x10\x44\x65leteDagRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x13\n\x11\x44\x65leteDagResponse\"@\n\x17ListImportErrorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"n\n\x18ListImportErrorsResponse\x12\x39\n\rimport_errors\x18\x01 \x03(\x0b\x32\".boraflow.api.model.v1.ImportError\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe4\x07\n\nDagService\x12\x63\n\x08ListDags\x12*.boraflow.api.metastore.v1.ListDagsRequest\x1a+.boraflow.api.metastore.v1.ListDagsResponse\x12]\n\x06GetDag\x12(.boraflow.api.metastore.v1.GetDagRequest\x1a).boraflow.api.metastore.v1.GetDagResponse\x12x\n\x0fListDagVersions\x12\x31.boraflow.api.metastore.v1.ListDagVersionsRequest\x1a\x32.boraflow.api.metastore.v1.ListDagVersionsResponse\x12r\n\rGetDagVersion\x12/.boraflow.api.metastore.v1.GetDagVersionRequest\x1a\x30.boraflow.api.metastore.v1.GetDagVersionResponse\x12o\n\x0cGetDagSource\x12..boraflow.api.metastore.v1.GetDagSourceRequest\x1a/.boraflow.api.metastore.v1.GetDagSourceResponse\x12\x63\n\x08PauseDag\x12*.boraflow.api.metastore.v1.PauseDagRequest\x1a+.boraflow.api.metastore.v1.PauseDagResponse\x12i\n\nUnpauseDag\x12,.boraflow.api.metastore.v1.UnpauseDagRequest\x1a-.boraflow.api.metastore.v1.UnpauseDagResponse\x12\x66\n\tDeleteDag\x12+.boraflow.api.metastore.v1.DeleteDagRequest\x1a,.boraflow.api.metastore.v1.DeleteDagResponse\x12{\n\x10ListImportErrors\x12\x32.boraflow.api.metastore.v1.ListImportErrorsRequest\x1a\x33.boraflow.api.metastore.v1.ListImportErrorsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+boraflow/api/metastore/v1/dag_service.proto\x12\x19\x62oraflow.api.metastore.v1\x1a\x1f\x62oraflow/api/model/v1/dag.proto\x1a\"boraflow/api/model/v1/states.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x02\n\x0fListDagsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06search\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x13\n\x06paused\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x18\n\x10include_inactive\x18\x06 \x01(\x08\x12\x18\n\x10latest_run_count\x18\x07 \x01(\x05\x12\x0e\n\x06owners\x18\x08 \x03(\t\x12:\n\x11latest_run_states\x18\t \x03(\x0e\x32\x1f.boraflow.api.model.v1.RunState\x12\x16\n\x0eonly_favorites\x18\n \x01(\x08\x12\x33\n\ndue_before\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x42\t\n\x07_pausedB\r\n\x0b_due_before\"{\n\x10ListDagsResponse\x12(\n\x04\x64\x61gs\x18\x01 \x03(\x0b\x32\x1a.boraflow.api.model.v1.Dag\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x12\x10\n\x08revision\x18\x04 \x01(\x03\"9\n\rGetDagRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x18\n\x10latest_run_count\x18\x02 \x01(\x05\"K\n\x0eGetDagResponse\x12\'\n\x03\x64\x61g\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Dag\x12\x10\n\x08revision\x18\x02 \x01(\x03\"O\n\x16ListDagVersionsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x17ListDagVersionsResponse\x12\x33\n\x08versions\x18\x01 \x03(\x0b\x32!.boraflow.api.model.v1.DagVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x14GetDagVersionRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"K\n\x15GetDagVersionResponse\x12\x32\n\x07version\x18\x01 \x01(\x0b\x32!.boraflow.api.model.v1.DagVersion\"6\n\x13GetDagSourceRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"N\n\x14GetDagSourceResponse\x12\x0f\n\x07\x66ileloc\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x15\n\rsource_digest\x18\x03 \x01(\t\"5\n\x0fPauseDagRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\";\n\x10PauseDagResponse\x12\'\n\x03\x64\x61g\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Dag\"7\n\x11UnpauseDagRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x12UnpauseDagResponse\x12\'\n\x03\x64\x61g\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Dag\"6\n\x10\x44\x65leteDagRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x13\n\x11\x44\x65leteDagResponse\"\x16\n\x14SummarizeDagsRequest\"\xd0\x03\n\x15SummarizeDagsResponse\x12H\n\x04tags\x18\x01 \x03(\x0b\x32:.boraflow.api.metastore.v1.SummarizeDagsResponse.TagsEntry\x12L\n\x06owners\x18\x02 \x03(\x0b\x32<.boraflow.api.metastore.v1.SummarizeDagsResponse.OwnersEntry\x12`\n\x11latest_run_states\x18\x03 \x03(\x0b\x32\x45.boraflow.api.metastore.v1.SummarizeDagsResponse.LatestRunStatesEntry\x12\x13\n\x0btotal_count\x18\x04 \x01(\x05\x12\x14\n\x0cpaused_count\x18\x05 \x01(\x05\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a-\n\x0bOwnersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x36\n\x14LatestRunStatesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"6\n\x12SetFavoriteRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x10\n\x08\x66\x61vorite\x18\x02 \x01(\x08\"\x15\n\x13SetFavoriteResponse\"\x16\n\x14ListFavoritesRequest\"(\n\x15ListFavoritesResponse\x12\x0f\n\x07\x64\x61g_ids\x18\x01 \x03(\t\"@\n\x17ListImportErrorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"n\n\x18ListImportErrorsResponse\x12\x39\n\rimport_errors\x18\x01 \x03(\x0b\x32\".boraflow.api.model.v1.ImportError\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xba\n\n\nDagService\x12\x63\n\x08ListDags\x12*.boraflow.api.metastore.v1.ListDagsRequest\x1a+.boraflow.api.metastore.v1.ListDagsResponse\x12]\n\x06GetDag\x12(.boraflow.api.metastore.v1.GetDagRequest\x1a).boraflow.api.metastore.v1.GetDagResponse\x12x\n\x0fListDagVersions\x12\x31.boraflow.api.metastore.v1.ListDagVersionsRequest\x1a\x32.boraflow.api.metastore.v1.ListDagVersionsResponse\x12r\n\rGetDagVersion\x12/.boraflow.api.metastore.v1.GetDagVersionRequest\x1a\x30.boraflow.api.metastore.v1.GetDagVersionResponse\x12o\n\x0cGetDagSource\x12..boraflow.api.metastore.v1.GetDagSourceRequest\x1a/.boraflow.api.metastore.v1.GetDagSourceResponse\x12\x63\n\x08PauseDag\x12*.boraflow.api.metastore.v1.PauseDagRequest\x1a+.boraflow.api.metastore.v1.PauseDagResponse\x12i\n\nUnpauseDag\x12,.boraflow.api.metastore.v1.UnpauseDagRequest\x1a-.boraflow.api.metastore.v1.UnpauseDagResponse\x12\x66\n\tDeleteDag\x12+.boraflow.api.metastore.v1.DeleteDagRequest\x1a,.boraflow.api.metastore.v1.DeleteDagResponse\x12r\n\rSummarizeDags\x12/.boraflow.api.metastore.v1.SummarizeDagsRequest\x1a\x30.boraflow.api.metastore.v1.SummarizeDagsResponse\x12l\n\x0bSetFavorite\x12-.boraflow.api.metastore.v1.SetFavoriteRequest\x1a..boraflow.api.metastore.v1.SetFavoriteResponse\x12r\n\rListFavorites\x12/.boraflow.api.metastore.v1.ListFavoritesRequest\x1a\x30.boraflow.api.metastore.v1.ListFavoritesResponse\x12{\n\x10ListImportErrors\x12\x32.boraflow.api.metastore.v1.ListImportErrorsRequest\x1a\x33.boraflow.api.metastore.v1.ListImportErrorsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'boraflow.api.metastore.v1.dag_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTDAGSREQUEST']._serialized_start=108
-  _globals['_LISTDAGSREQUEST']._serialized_end=278
-  _globals['_LISTDAGSRESPONSE']._serialized_start=280
-  _globals['_LISTDAGSRESPONSE']._serialized_end=403
-  _globals['_GETDAGREQUEST']._serialized_start=405
-  _globals['_GETDAGREQUEST']._serialized_end=462
-  _globals['_GETDAGRESPONSE']._serialized_start=464
-  _globals['_GETDAGRESPONSE']._serialized_end=539
-  _globals['_LISTDAGVERSIONSREQUEST']._serialized_start=541
-  _globals['_LISTDAGVERSIONSREQUEST']._serialized_end=620
-  _globals['_LISTDAGVERSIONSRESPONSE']._serialized_start=622
-  _globals['_LISTDAGVERSIONSRESPONSE']._serialized_end=725
-  _globals['_GETDAGVERSIONREQUEST']._serialized_start=727
-  _globals['_GETDAGVERSIONREQUEST']._serialized_end=782
-  _globals['_GETDAGVERSIONRESPONSE']._serialized_start=784
-  _globals['_GETDAGVERSIONRESPONSE']._serialized_end=859
-  _globals['_GETDAGSOURCEREQUEST']._serialized_start=861
-  _globals['_GETDAGSOURCEREQUEST']._serialized_end=915
-  _globals['_GETDAGSOURCERESPONSE']._serialized_start=917
-  _globals['_GETDAGSOURCERESPONSE']._serialized_end=995
-  _globals['_PAUSEDAGREQUEST']._serialized_start=997
-  _globals['_PAUSEDAGREQUEST']._serialized_end=1050
-  _globals['_PAUSEDAGRESPONSE']._serialized_start=1052
-  _globals['_PAUSEDAGRESPONSE']._serialized_end=1111
-  _globals['_UNPAUSEDAGREQUEST']._serialized_start=1113
-  _globals['_UNPAUSEDAGREQUEST']._serialized_end=1168
-  _globals['_UNPAUSEDAGRESPONSE']._serialized_start=1170
-  _globals['_UNPAUSEDAGRESPONSE']._serialized_end=1231
-  _globals['_DELETEDAGREQUEST']._serialized_start=1233
-  _globals['_DELETEDAGREQUEST']._serialized_end=1287
-  _globals['_DELETEDAGRESPONSE']._serialized_start=1289
-  _globals['_DELETEDAGRESPONSE']._serialized_end=1308
-  _globals['_LISTIMPORTERRORSREQUEST']._serialized_start=1310
-  _globals['_LISTIMPORTERRORSREQUEST']._serialized_end=1374
-  _globals['_LISTIMPORTERRORSRESPONSE']._serialized_start=1376
-  _globals['_LISTIMPORTERRORSRESPONSE']._serialized_end=1486
-  _globals['_DAGSERVICE']._serialized_start=1489
-  _globals['_DAGSERVICE']._serialized_end=2485
+  _globals['_SUMMARIZEDAGSRESPONSE_TAGSENTRY']._loaded_options = None
+  _globals['_SUMMARIZEDAGSRESPONSE_TAGSENTRY']._serialized_options = b'8\001'
+  _globals['_SUMMARIZEDAGSRESPONSE_OWNERSENTRY']._loaded_options = None
+  _globals['_SUMMARIZEDAGSRESPONSE_OWNERSENTRY']._serialized_options = b'8\001'
+  _globals['_SUMMARIZEDAGSRESPONSE_LATESTRUNSTATESENTRY']._loaded_options = None
+  _globals['_SUMMARIZEDAGSRESPONSE_LATESTRUNSTATESENTRY']._serialized_options = b'8\001'
+  _globals['_LISTDAGSREQUEST']._serialized_start=177
+  _globals['_LISTDAGSREQUEST']._serialized_end=515
+  _globals['_LISTDAGSRESPONSE']._serialized_start=517
+  _globals['_LISTDAGSRESPONSE']._serialized_end=640
+  _globals['_GETDAGREQUEST']._serialized_start=642
+  _globals['_GETDAGREQUEST']._serialized_end=699
+  _globals['_GETDAGRESPONSE']._serialized_start=701
+  _globals['_GETDAGRESPONSE']._serialized_end=776
+  _globals['_LISTDAGVERSIONSREQUEST']._serialized_start=778
+  _globals['_LISTDAGVERSIONSREQUEST']._serialized_end=857
+  _globals['_LISTDAGVERSIONSRESPONSE']._serialized_start=859
+  _globals['_LISTDAGVERSIONSRESPONSE']._serialized_end=962
+  _globals['_GETDAGVERSIONREQUEST']._serialized_start=964
+  _globals['_GETDAGVERSIONREQUEST']._serialized_end=1019
+  _globals['_GETDAGVERSIONRESPONSE']._serialized_start=1021
+  _globals['_GETDAGVERSIONRESPONSE']._serialized_end=1096
+  _globals['_GETDAGSOURCEREQUEST']._serialized_start=1098
+  _globals['_GETDAGSOURCEREQUEST']._serialized_end=1152
+  _globals['_GETDAGSOURCERESPONSE']._serialized_start=1154
+  _globals['_GETDAGSOURCERESPONSE']._serialized_end=1232
+  _globals['_PAUSEDAGREQUEST']._serialized_start=1234
+  _globals['_PAUSEDAGREQUEST']._serialized_end=1287
+  _globals['_PAUSEDAGRESPONSE']._serialized_start=1289
+  _globals['_PAUSEDAGRESPONSE']._serialized_end=1348
+  _globals['_UNPAUSEDAGREQUEST']._serialized_start=1350
+  _globals['_UNPAUSEDAGREQUEST']._serialized_end=1405
+  _globals['_UNPAUSEDAGRESPONSE']._serialized_start=1407
+  _globals['_UNPAUSEDAGRESPONSE']._serialized_end=1468
+  _globals['_DELETEDAGREQUEST']._serialized_start=1470
+  _globals['_DELETEDAGREQUEST']._serialized_end=1524
+  _globals['_DELETEDAGRESPONSE']._serialized_start=1526
+  _globals['_DELETEDAGRESPONSE']._serialized_end=1545
+  _globals['_SUMMARIZEDAGSREQUEST']._serialized_start=1547
+  _globals['_SUMMARIZEDAGSREQUEST']._serialized_end=1569
+  _globals['_SUMMARIZEDAGSRESPONSE']._serialized_start=1572
+  _globals['_SUMMARIZEDAGSRESPONSE']._serialized_end=2036
+  _globals['_SUMMARIZEDAGSRESPONSE_TAGSENTRY']._serialized_start=1890
+  _globals['_SUMMARIZEDAGSRESPONSE_TAGSENTRY']._serialized_end=1933
+  _globals['_SUMMARIZEDAGSRESPONSE_OWNERSENTRY']._serialized_start=1935
+  _globals['_SUMMARIZEDAGSRESPONSE_OWNERSENTRY']._serialized_end=1980
+  _globals['_SUMMARIZEDAGSRESPONSE_LATESTRUNSTATESENTRY']._serialized_start=1982
+  _globals['_SUMMARIZEDAGSRESPONSE_LATESTRUNSTATESENTRY']._serialized_end=2036
+  _globals['_SETFAVORITEREQUEST']._serialized_start=2038
+  _globals['_SETFAVORITEREQUEST']._serialized_end=2092
+  _globals['_SETFAVORITERESPONSE']._serialized_start=2094
+  _globals['_SETFAVORITERESPONSE']._serialized_end=2115
+  _globals['_LISTFAVORITESREQUEST']._serialized_start=2117
+  _globals['_LISTFAVORITESREQUEST']._serialized_end=2139
+  _globals['_LISTFAVORITESRESPONSE']._serialized_start=2141
+  _globals['_LISTFAVORITESRESPONSE']._serialized_end=2181
+  _globals['_LISTIMPORTERRORSREQUEST']._serialized_start=2183
+  _globals['_LISTIMPORTERRORSREQUEST']._serialized_end=2247
+  _globals['_LISTIMPORTERRORSRESPONSE']._serialized_start=2249
+  _globals['_LISTIMPORTERRORSRESPONSE']._serialized_end=2359
+  _globals['_DAGSERVICE']._serialized_start=2362
+  _globals['_DAGSERVICE']._serialized_end=3700
 # @@protoc_insertion_point(module_scope)

@@ -4,9 +4,11 @@ isort:skip_file
 DAGs: what people list, look at, pause and delete."""
 
 from boraflow.api.model.v1 import dag_pb2 as _dag_pb2
+from boraflow.api.model.v1 import states_pb2 as _states_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -32,6 +34,10 @@ class ListDagsRequest(_message.Message):
     PAUSED_FIELD_NUMBER: _builtins.int
     INCLUDE_INACTIVE_FIELD_NUMBER: _builtins.int
     LATEST_RUN_COUNT_FIELD_NUMBER: _builtins.int
+    OWNERS_FIELD_NUMBER: _builtins.int
+    LATEST_RUN_STATES_FIELD_NUMBER: _builtins.int
+    ONLY_FAVORITES_FIELD_NUMBER: _builtins.int
+    DUE_BEFORE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 is 50, more than 1,000 is 1,000, negative is INVALID_ARGUMENT."""
     page_token: _builtins.str
@@ -44,9 +50,23 @@ class ListDagsRequest(_message.Message):
     """Also DAGs whose file is gone."""
     latest_run_count: _builtins.int
     """How many newest runs to return per DAG, at most 30."""
+    only_favorites: _builtins.bool
+    """Only the caller's favorites."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """DAGs that have all of these tags."""
+
+    @_builtins.property
+    def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """DAGs with a task of any of these owners."""
+
+    @_builtins.property
+    def latest_run_states(self) -> _containers.RepeatedScalarFieldContainer[_states_pb2.RunState.ValueType]:
+        """DAGs whose newest run has any of these states."""
+
+    @_builtins.property
+    def due_before(self) -> _timestamp_pb2.Timestamp:
+        """DAGs whose next scheduled run is due before this, the longest overdue first."""
 
     def __init__(
         self,
@@ -58,13 +78,22 @@ class ListDagsRequest(_message.Message):
         paused: _builtins.bool | None = ...,
         include_inactive: _builtins.bool = ...,
         latest_run_count: _builtins.int = ...,
+        owners: _abc.Iterable[_builtins.str] | None = ...,
+        latest_run_states: _abc.Iterable[_states_pb2.RunState.ValueType] | None = ...,
+        only_favorites: _builtins.bool = ...,
+        due_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_paused", b"_paused", "paused", b"paused"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_due_before", b"_due_before", "_paused", b"_paused", "due_before", b"due_before", "paused", b"paused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_paused", b"_paused", "include_inactive", b"include_inactive", "latest_run_count", b"latest_run_count", "page_size", b"page_size", "page_token", b"page_token", "paused", b"paused", "search", b"search", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_due_before", b"_due_before", "_paused", b"_paused", "due_before", b"due_before", "include_inactive", b"include_inactive", "latest_run_count", b"latest_run_count", "latest_run_states", b"latest_run_states", "only_favorites", b"only_favorites", "owners", b"owners", "page_size", b"page_size", "page_token", b"page_token", "paused", b"paused", "search", b"search", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__due_before: _TypeAlias = _typing.Literal["due_before"]  # noqa: Y015
+    _WhichOneofArgType__due_before: _TypeAlias = _typing.Literal["_due_before", b"_due_before"]  # noqa: Y015
     _WhichOneofReturnType__paused: _TypeAlias = _typing.Literal["paused"]  # noqa: Y015
     _WhichOneofArgType__paused: _TypeAlias = _typing.Literal["_paused", b"_paused"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__due_before) -> _WhichOneofReturnType__due_before | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__paused) -> _WhichOneofReturnType__paused | None: ...
 
 Global___ListDagsRequest: _TypeAlias = ListDagsRequest  # noqa: Y015
@@ -465,6 +494,211 @@ class DeleteDagResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteDagResponse: _TypeAlias = DeleteDagResponse  # noqa: Y015
+
+@_typing.final
+class SummarizeDagsRequest(_message.Message):
+    """Nothing to choose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizeDagsRequest: _TypeAlias = SummarizeDagsRequest  # noqa: Y015
+
+@_typing.final
+class SummarizeDagsResponse(_message.Message):
+    """Counts of active DAGs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TagsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class OwnersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class LatestRunStatesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TAGS_FIELD_NUMBER: _builtins.int
+    OWNERS_FIELD_NUMBER: _builtins.int
+    LATEST_RUN_STATES_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    PAUSED_COUNT_FIELD_NUMBER: _builtins.int
+    total_count: _builtins.int
+    """All."""
+    paused_count: _builtins.int
+    """Those that are paused."""
+    @_builtins.property
+    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """By tag."""
+
+    @_builtins.property
+    def owners(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """By owner."""
+
+    @_builtins.property
+    def latest_run_states(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """By state name of the newest run; DAGs that never ran are left out."""
+
+    def __init__(
+        self,
+        *,
+        tags: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        owners: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        latest_run_states: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        total_count: _builtins.int = ...,
+        paused_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latest_run_states", b"latest_run_states", "owners", b"owners", "paused_count", b"paused_count", "tags", b"tags", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizeDagsResponse: _TypeAlias = SummarizeDagsResponse  # noqa: Y015
+
+@_typing.final
+class SetFavoriteRequest(_message.Message):
+    """What to set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    FAVORITE_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG."""
+    favorite: _builtins.bool
+    """False takes it away."""
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        favorite: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "favorite", b"favorite"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetFavoriteRequest: _TypeAlias = SetFavoriteRequest  # noqa: Y015
+
+@_typing.final
+class SetFavoriteResponse(_message.Message):
+    """Nothing is left to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetFavoriteResponse: _TypeAlias = SetFavoriteResponse  # noqa: Y015
+
+@_typing.final
+class ListFavoritesRequest(_message.Message):
+    """Nothing to choose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFavoritesRequest: _TypeAlias = ListFavoritesRequest  # noqa: Y015
+
+@_typing.final
+class ListFavoritesResponse(_message.Message):
+    """The caller's favorites."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dag_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In order."""
+
+    def __init__(
+        self,
+        *,
+        dag_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_ids", b"dag_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFavoritesResponse: _TypeAlias = ListFavoritesResponse  # noqa: Y015
 
 @_typing.final
 class ListImportErrorsRequest(_message.Message):

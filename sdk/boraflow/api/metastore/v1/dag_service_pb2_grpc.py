@@ -76,6 +76,21 @@ class DagServiceStub(object):
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.DeleteDagRequest.SerializeToString,
                 response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.DeleteDagResponse.FromString,
                 _registered_method=True)
+        self.SummarizeDags = channel.unary_unary(
+                '/boraflow.api.metastore.v1.DagService/SummarizeDags',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SummarizeDagsRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SummarizeDagsResponse.FromString,
+                _registered_method=True)
+        self.SetFavorite = channel.unary_unary(
+                '/boraflow.api.metastore.v1.DagService/SetFavorite',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SetFavoriteRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SetFavoriteResponse.FromString,
+                _registered_method=True)
+        self.ListFavorites = channel.unary_unary(
+                '/boraflow.api.metastore.v1.DagService/ListFavorites',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.ListFavoritesRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.ListFavoritesResponse.FromString,
+                _registered_method=True)
         self.ListImportErrors = channel.unary_unary(
                 '/boraflow.api.metastore.v1.DagService/ListImportErrors',
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.ListImportErrorsRequest.SerializeToString,
@@ -144,6 +159,27 @@ class DagServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SummarizeDags(self, request, context):
+        """Tells which tags and owners active DAGs have, and how their newest runs stand: what ListDags can filter by.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetFavorite(self, request, context):
+        """Makes a DAG one of the caller's favorites, or no longer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFavorites(self, request, context):
+        """Lists the caller's favorites.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListImportErrors(self, request, context):
         """Lists files that cannot be used now, and why.
         """
@@ -193,6 +229,21 @@ def add_DagServiceServicer_to_server(servicer, server):
                     servicer.DeleteDag,
                     request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.DeleteDagRequest.FromString,
                     response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.DeleteDagResponse.SerializeToString,
+            ),
+            'SummarizeDags': grpc.unary_unary_rpc_method_handler(
+                    servicer.SummarizeDags,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SummarizeDagsRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SummarizeDagsResponse.SerializeToString,
+            ),
+            'SetFavorite': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetFavorite,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SetFavoriteRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SetFavoriteResponse.SerializeToString,
+            ),
+            'ListFavorites': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFavorites,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.ListFavoritesRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.ListFavoritesResponse.SerializeToString,
             ),
             'ListImportErrors': grpc.unary_unary_rpc_method_handler(
                     servicer.ListImportErrors,
@@ -418,6 +469,87 @@ class DagService(object):
             '/boraflow.api.metastore.v1.DagService/DeleteDag',
             boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.DeleteDagRequest.SerializeToString,
             boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.DeleteDagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SummarizeDags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.DagService/SummarizeDags',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SummarizeDagsRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SummarizeDagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetFavorite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.DagService/SetFavorite',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SetFavoriteRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.SetFavoriteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFavorites(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.DagService/ListFavorites',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.ListFavoritesRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_dag__service__pb2.ListFavoritesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,12 @@ class DagServiceStub:
     """Lets runs be created and tasks start again."""
     DeleteDag: _grpc.UnaryUnaryMultiCallable[_dag_service_pb2.DeleteDagRequest, _dag_service_pb2.DeleteDagResponse]
     """Deletes a DAG with its history. FAILED_PRECONDITION while a task of it runs."""
+    SummarizeDags: _grpc.UnaryUnaryMultiCallable[_dag_service_pb2.SummarizeDagsRequest, _dag_service_pb2.SummarizeDagsResponse]
+    """Tells which tags and owners active DAGs have, and how their newest runs stand: what ListDags can filter by."""
+    SetFavorite: _grpc.UnaryUnaryMultiCallable[_dag_service_pb2.SetFavoriteRequest, _dag_service_pb2.SetFavoriteResponse]
+    """Makes a DAG one of the caller's favorites, or no longer."""
+    ListFavorites: _grpc.UnaryUnaryMultiCallable[_dag_service_pb2.ListFavoritesRequest, _dag_service_pb2.ListFavoritesResponse]
+    """Lists the caller's favorites."""
     ListImportErrors: _grpc.UnaryUnaryMultiCallable[_dag_service_pb2.ListImportErrorsRequest, _dag_service_pb2.ListImportErrorsResponse]
     """Lists files that cannot be used now, and why."""
 
@@ -77,6 +83,12 @@ class DagServiceAsyncStub(DagServiceStub):
     """Lets runs be created and tasks start again."""
     DeleteDag: _aio.UnaryUnaryMultiCallable[_dag_service_pb2.DeleteDagRequest, _dag_service_pb2.DeleteDagResponse]  # type: ignore[assignment]
     """Deletes a DAG with its history. FAILED_PRECONDITION while a task of it runs."""
+    SummarizeDags: _aio.UnaryUnaryMultiCallable[_dag_service_pb2.SummarizeDagsRequest, _dag_service_pb2.SummarizeDagsResponse]  # type: ignore[assignment]
+    """Tells which tags and owners active DAGs have, and how their newest runs stand: what ListDags can filter by."""
+    SetFavorite: _aio.UnaryUnaryMultiCallable[_dag_service_pb2.SetFavoriteRequest, _dag_service_pb2.SetFavoriteResponse]  # type: ignore[assignment]
+    """Makes a DAG one of the caller's favorites, or no longer."""
+    ListFavorites: _aio.UnaryUnaryMultiCallable[_dag_service_pb2.ListFavoritesRequest, _dag_service_pb2.ListFavoritesResponse]  # type: ignore[assignment]
+    """Lists the caller's favorites."""
     ListImportErrors: _aio.UnaryUnaryMultiCallable[_dag_service_pb2.ListImportErrorsRequest, _dag_service_pb2.ListImportErrorsResponse]  # type: ignore[assignment]
     """Lists files that cannot be used now, and why."""
 
@@ -148,6 +160,30 @@ class DagServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dag_service_pb2.DeleteDagResponse, _abc.Awaitable[_dag_service_pb2.DeleteDagResponse]]:
         """Deletes a DAG with its history. FAILED_PRECONDITION while a task of it runs."""
+
+    @_abc_1.abstractmethod
+    def SummarizeDags(
+        self,
+        request: _dag_service_pb2.SummarizeDagsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dag_service_pb2.SummarizeDagsResponse, _abc.Awaitable[_dag_service_pb2.SummarizeDagsResponse]]:
+        """Tells which tags and owners active DAGs have, and how their newest runs stand: what ListDags can filter by."""
+
+    @_abc_1.abstractmethod
+    def SetFavorite(
+        self,
+        request: _dag_service_pb2.SetFavoriteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dag_service_pb2.SetFavoriteResponse, _abc.Awaitable[_dag_service_pb2.SetFavoriteResponse]]:
+        """Makes a DAG one of the caller's favorites, or no longer."""
+
+    @_abc_1.abstractmethod
+    def ListFavorites(
+        self,
+        request: _dag_service_pb2.ListFavoritesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dag_service_pb2.ListFavoritesResponse, _abc.Awaitable[_dag_service_pb2.ListFavoritesResponse]]:
+        """Lists the caller's favorites."""
 
     @_abc_1.abstractmethod
     def ListImportErrors(

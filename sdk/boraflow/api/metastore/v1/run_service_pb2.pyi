@@ -189,6 +189,7 @@ class ListRunsRequest(_message.Message):
     RUN_AFTER_TO_FIELD_NUMBER: _builtins.int
     BACKFILL_ID_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
+    WITHOUT_NOTE_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """One DAG; empty is all."""
     page_size: _builtins.int
@@ -199,6 +200,8 @@ class ListRunsRequest(_message.Message):
     """Runs of one backfill."""
     search: _builtins.str
     """Part of the run_id."""
+    without_note: _builtins.bool
+    """Only runs without a note: nobody has said that they are dealt with."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_states_pb2.RunState.ValueType]:
         """Any of these."""
@@ -227,10 +230,11 @@ class ListRunsRequest(_message.Message):
         run_after_to: _timestamp_pb2.Timestamp | None = ...,
         backfill_id: _builtins.str = ...,
         search: _builtins.str = ...,
+        without_note: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_run_after_from", b"_run_after_from", "_run_after_to", b"_run_after_to", "run_after_from", b"run_after_from", "run_after_to", b"run_after_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_after_from", b"_run_after_from", "_run_after_to", b"_run_after_to", "backfill_id", b"backfill_id", "dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token", "run_after_from", b"run_after_from", "run_after_to", b"run_after_to", "run_types", b"run_types", "search", b"search", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_after_from", b"_run_after_from", "_run_after_to", b"_run_after_to", "backfill_id", b"backfill_id", "dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token", "run_after_from", b"run_after_from", "run_after_to", b"run_after_to", "run_types", b"run_types", "search", b"search", "states", b"states", "without_note", b"without_note"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__run_after_from: _TypeAlias = _typing.Literal["run_after_from"]  # noqa: Y015
     _WhichOneofArgType__run_after_from: _TypeAlias = _typing.Literal["_run_after_from", b"_run_after_from"]  # noqa: Y015
@@ -242,6 +246,122 @@ class ListRunsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__run_after_to) -> _WhichOneofReturnType__run_after_to | None: ...
 
 Global___ListRunsRequest: _TypeAlias = ListRunsRequest  # noqa: Y015
+
+@_typing.final
+class SummarizeRunsRequest(_message.Message):
+    """Which runs to count."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    TO_TIME_FIELD_NUMBER: _builtins.int
+    SPAN_SECONDS_FIELD_NUMBER: _builtins.int
+    UTC_OFFSET_SECONDS_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """One DAG; empty is all."""
+    span_seconds: _builtins.int
+    """Length of a span; at least 60. More than 2,000 spans are INVALID_ARGUMENT."""
+    utc_offset_seconds: _builtins.int
+    """Spans begin at whole multiples of their length since the epoch in a zone so far east of UTC."""
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp:
+        """run_after at or after this."""
+
+    @_builtins.property
+    def to_time(self) -> _timestamp_pb2.Timestamp:
+        """run_after before this."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        to_time: _timestamp_pb2.Timestamp | None = ...,
+        span_seconds: _builtins.int = ...,
+        utc_offset_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "to_time", b"to_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "from_time", b"from_time", "span_seconds", b"span_seconds", "to_time", b"to_time", "utc_offset_seconds", b"utc_offset_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizeRunsRequest: _TypeAlias = SummarizeRunsRequest  # noqa: Y015
+
+@_typing.final
+class SummarizeRunsResponse(_message.Message):
+    """Spans that have runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPANS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def spans(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunSpan]:
+        """Oldest first; spans without runs are left out."""
+
+    def __init__(
+        self,
+        *,
+        spans: _abc.Iterable[Global___RunSpan] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spans", b"spans"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizeRunsResponse: _TypeAlias = SummarizeRunsResponse  # noqa: Y015
+
+@_typing.final
+class RunSpan(_message.Message):
+    """The runs of one span of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Its start."""
+
+    @_builtins.property
+    def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Runs by state name."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunSpan: _TypeAlias = RunSpan  # noqa: Y015
 
 @_typing.final
 class ListRunsResponse(_message.Message):

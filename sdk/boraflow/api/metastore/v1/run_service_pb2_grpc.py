@@ -51,6 +51,11 @@ class RunServiceStub(object):
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListRunsRequest.SerializeToString,
                 response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListRunsResponse.FromString,
                 _registered_method=True)
+        self.SummarizeRuns = channel.unary_unary(
+                '/boraflow.api.metastore.v1.RunService/SummarizeRuns',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsResponse.FromString,
+                _registered_method=True)
         self.WatchRun = channel.unary_stream(
                 '/boraflow.api.metastore.v1.RunService/WatchRun',
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.WatchRunRequest.SerializeToString,
@@ -105,6 +110,13 @@ class RunServiceServicer(object):
 
     def ListRuns(self, request, context):
         """Lists runs, newest run_after first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SummarizeRuns(self, request, context):
+        """Counts runs by state in equal spans of time: what history charts and calendars show.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,6 +181,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.ListRuns,
                     request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListRunsRequest.FromString,
                     response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'SummarizeRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.SummarizeRuns,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsResponse.SerializeToString,
             ),
             'WatchRun': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRun,
@@ -284,6 +301,33 @@ class RunService(object):
             '/boraflow.api.metastore.v1.RunService/ListRuns',
             boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListRunsRequest.SerializeToString,
             boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SummarizeRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.RunService/SummarizeRuns',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

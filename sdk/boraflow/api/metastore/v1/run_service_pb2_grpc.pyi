@@ -43,6 +43,8 @@ class RunServiceStub:
     """Gets one run."""
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
     """Lists runs, newest run_after first."""
+    SummarizeRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.SummarizeRunsRequest, _run_service_pb2.SummarizeRunsResponse]
+    """Counts runs by state in equal spans of time: what history charts and calendars show."""
     WatchRun: _grpc.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]
     """Sends the run now and after each change, with the task instances that changed; ends when it is finished."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelRunResponse]
@@ -71,6 +73,8 @@ class RunServiceAsyncStub(RunServiceStub):
     """Gets one run."""
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Lists runs, newest run_after first."""
+    SummarizeRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.SummarizeRunsRequest, _run_service_pb2.SummarizeRunsResponse]  # type: ignore[assignment]
+    """Counts runs by state in equal spans of time: what history charts and calendars show."""
     WatchRun: _aio.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]  # type: ignore[assignment]
     """Sends the run now and after each change, with the task instances that changed; ends when it is finished."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelRunResponse]  # type: ignore[assignment]
@@ -114,6 +118,14 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ListRunsResponse, _abc.Awaitable[_run_service_pb2.ListRunsResponse]]:
         """Lists runs, newest run_after first."""
+
+    @_abc_1.abstractmethod
+    def SummarizeRuns(
+        self,
+        request: _run_service_pb2.SummarizeRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.SummarizeRunsResponse, _abc.Awaitable[_run_service_pb2.SummarizeRunsResponse]]:
+        """Counts runs by state in equal spans of time: what history charts and calendars show."""
 
     @_abc_1.abstractmethod
     def WatchRun(

@@ -45,6 +45,11 @@ class TaskServiceStub(object):
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.GetTaskInstanceRequest.SerializeToString,
                 response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.GetTaskInstanceResponse.FromString,
                 _registered_method=True)
+        self.ListAttempts = channel.unary_unary(
+                '/boraflow.api.metastore.v1.TaskService/ListAttempts',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListAttemptsRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListAttemptsResponse.FromString,
+                _registered_method=True)
         self.ClearTasks = channel.unary_unary(
                 '/boraflow.api.metastore.v1.TaskService/ClearTasks',
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ClearTasksRequest.SerializeToString,
@@ -85,6 +90,13 @@ class TaskServiceServicer(object):
 
     def GetTaskInstance(self, request, context):
         """Gets one with its attempts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAttempts(self, request, context):
+        """Lists the attempts of a run, oldest first, without rendered fields and sizes of logs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,6 +149,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.GetTaskInstance,
                     request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.GetTaskInstanceRequest.FromString,
                     response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.GetTaskInstanceResponse.SerializeToString,
+            ),
+            'ListAttempts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAttempts,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListAttemptsRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListAttemptsResponse.SerializeToString,
             ),
             'ClearTasks': grpc.unary_unary_rpc_method_handler(
                     servicer.ClearTasks,
@@ -219,6 +236,33 @@ class TaskService(object):
             '/boraflow.api.metastore.v1.TaskService/GetTaskInstance',
             boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.GetTaskInstanceRequest.SerializeToString,
             boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.GetTaskInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAttempts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.TaskService/ListAttempts',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListAttemptsRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListAttemptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class TaskServiceStub:
     """Lists task instances of one or more runs, by run (newest first), then in the DAG's order."""
     GetTaskInstance: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskInstanceRequest, _task_service_pb2.GetTaskInstanceResponse]
     """Gets one with its attempts."""
+    ListAttempts: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ListAttemptsRequest, _task_service_pb2.ListAttemptsResponse]
+    """Lists the attempts of a run, oldest first, without rendered fields and sizes of logs."""
     ClearTasks: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ClearTasksRequest, _task_service_pb2.ClearTasksResponse]
     """Clears task instances so that they run again."""
     MarkTasks: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.MarkTasksRequest, _task_service_pb2.MarkTasksResponse]
@@ -57,6 +59,8 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """Lists task instances of one or more runs, by run (newest first), then in the DAG's order."""
     GetTaskInstance: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskInstanceRequest, _task_service_pb2.GetTaskInstanceResponse]  # type: ignore[assignment]
     """Gets one with its attempts."""
+    ListAttempts: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListAttemptsRequest, _task_service_pb2.ListAttemptsResponse]  # type: ignore[assignment]
+    """Lists the attempts of a run, oldest first, without rendered fields and sizes of logs."""
     ClearTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ClearTasksRequest, _task_service_pb2.ClearTasksResponse]  # type: ignore[assignment]
     """Clears task instances so that they run again."""
     MarkTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.MarkTasksRequest, _task_service_pb2.MarkTasksResponse]  # type: ignore[assignment]
@@ -86,6 +90,14 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_service_pb2.GetTaskInstanceResponse, _abc.Awaitable[_task_service_pb2.GetTaskInstanceResponse]]:
         """Gets one with its attempts."""
+
+    @_abc_1.abstractmethod
+    def ListAttempts(
+        self,
+        request: _task_service_pb2.ListAttemptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.ListAttemptsResponse, _abc.Awaitable[_task_service_pb2.ListAttemptsResponse]]:
+        """Lists the attempts of a run, oldest first, without rendered fields and sizes of logs."""
 
     @_abc_1.abstractmethod
     def ClearTasks(

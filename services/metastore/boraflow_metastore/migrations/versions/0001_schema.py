@@ -194,6 +194,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('queued', 'running')"),
     )
     op.create_table(
+        "dag_owner",
+        sa.Column("dag_id", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("dag_id", "owner"),
+    )
+    op.create_table(
+        "favorite",
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("dag_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("actor", "dag_id"),
+    )
+    op.create_table(
         "dag_tag",
         sa.Column("dag_id", sa.Text(), nullable=False),
         sa.Column("tag", sa.Text(), nullable=False),

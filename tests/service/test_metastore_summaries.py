@@ -1,0 +1,147 @@
+"""What lists are found by, and what is counted for charts: tags, owners, favorites, spans of time, attempts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from boraflow.api.metastore.v1 import dag_service_pb2, run_service_pb2, task_service_pb2
+from boraflow.api.model.v1 import states_pb2 as st
+from boraflow.rpc.errors import from_rpc_error
+from boraflow.wire import micros, timestamp
+from tests.service.test_metastore_leading import NOW, attempt_row, one_running, run_row
+from tests.service.test_metastore_relay import refused
+from tests.support.metastore import (  # noqa: F401
+    Leader,
+    MetastoreUnderTest,
+    dag,
+    database_url,
+    leader,
+    metastore,
+)
+
+DAGS = dag_service_pb2.ListDagsRequest
+
+
+async def test_what_dags_can_be_found_by(metastore: MetastoreUnderTest, leader: Leader) -> None:
+    await leader.publish(
+        dag("a", owner="ann", tags=("x",)), dag("b", owner="bob"), dag("c", owner="ann"), dag("d")
+    )
+    await leader.commit(
+        new_runs=[
+            run_row("r1", "old", dag_id="a", state=st.RUN_STATE_FAILED, end_us=NOW),
+            run_row(
+                "r2",
+                "new",
+                dag_id="a",
+                run_after_us=NOW + 1,
+                state=st.RUN_STATE_SUCCESS,
+                end_us=NOW,
+            ),
+            run_row("r3", "one", dag_id="b", state=st.RUN_STATE_FAILED, end_us=NOW),
+        ]
+    )
+    api = metastore.api()
+
+    async def found(**filters: Any) -> list[str]:
+        answer = await api.dags.ListDags(DAGS(**filters))
+        assert answer.total_size == len(answer.dags)
+        return [d.dag_id for d in answer.dags]
+
+    assert await found(owners=["ann"]) == ["a", "c"]
+    assert await found(owners=["ann", "bob"], tags=["x"]) == ["a"]
+    assert await found(latest_run_states=[st.RUN_STATE_FAILED]) == ["b"]
+    assert await found(due_before=timestamp(NOW)) == []
+    for _ in range(2):
+        await api.dags.SetFavorite(dag_service_pb2.SetFavoriteRequest(dag_id="c", favorite=True))
+    await api.dags.SetFavorite(dag_service_pb2.SetFavoriteRequest(dag_id="a", favorite=True))
+    assert await found(only_favorites=True) == ["a", "c"]
+    await api.dags.SetFavorite(dag_service_pb2.SetFavoriteRequest(dag_id="a", favorite=False))
+    mine = await api.dags.ListFavorites(dag_service_pb2.ListFavoritesRequest())
+    assert list(mine.dag_ids) == ["c"]
+    # They are one's own.
+    other = await metastore.api("ui").dags.ListFavorites(dag_service_pb2.ListFavoritesRequest())
+    assert not other.dag_ids
+    error = await refused(
+        api.dags.SetFavorite(dag_service_pb2.SetFavoriteRequest(dag_id="none", favorite=True))
+    )
+    assert from_rpc_error(error).reason == "DAG_NOT_FOUND"
+    counts = await api.dags.SummarizeDags(dag_service_pb2.SummarizeDagsRequest())
+    assert dict(counts.tags) == {"x": 1}
+    assert dict(counts.owners) == {"ann": 2, "bob": 1, "airflow": 1}
+    assert dict(counts.latest_run_states) == {"success": 1, "failed": 1}
+    assert (counts.total_count, counts.paused_count) == (4, 0)
+
+
+async def test_runs_are_counted_by_spans(metastore: MetastoreUnderTest, leader: Leader) -> None:
+    hour = 3_600_000_000
+    base = NOW // (24 * hour) * 24 * hour
+    await leader.publish(dag(), dag("other"))
+    await leader.commit(
+        new_runs=[
+            run_row("r1", "a", run_after_us=base),
+            run_row("r2", "b", run_after_us=base + 1, state=st.RUN_STATE_FAILED, end_us=base),
+            run_row("r3", "c", run_after_us=base + 3 * hour),
+            run_row("r4", "d", dag_id="other", run_after_us=base + 3 * hour),
+            run_row("r5", "e", run_after_us=base + 24 * hour),
+        ]
+    )
+    api = metastore.api()
+
+    async def spans(since: int = base, **fields: Any) -> list[tuple[int, dict[str, int]]]:
+        answer = await api.runs.SummarizeRuns(
+            run_service_pb2.SummarizeRunsRequest(
+                from_time=timestamp(since), to_time=timestamp(base + 24 * hour), **fields
+            )
+        )
+        return [(micros(s.start_time) - base, dict(s.counts)) for s in answer.spans]
+
+    assert await spans(span_seconds=3600) == [
+        (0, {"running": 1, "failed": 1}),
+        (3 * hour, {"running": 2}),
+    ]
+    assert await spans(dag_id="other", span_seconds=3600) == [(3 * hour, {"running": 1})]
+    # A day that begins at midnight in Seoul.
+    assert await spans(span_seconds=86_400, utc_offset_seconds=9 * 3600) == [
+        (-9 * hour, {"running": 3, "failed": 1})
+    ]
+    for since, length in ((base, 0), (0, 60)):
+        error = await refused(spans(since, span_seconds=length))
+        assert from_rpc_error(error).reason == "SPAN_INVALID"
+
+
+async def test_attempts_of_a_run(metastore: MetastoreUnderTest, leader: Leader) -> None:
+    await one_running(leader)
+    await leader.commit(
+        new_attempts=[
+            attempt_row("a2", task_id="load", opened_us=NOW + 2),
+            attempt_row("a3", task_id="load", map_index=1, opened_us=NOW + 3),
+        ]
+    )
+    api = metastore.api()
+
+    async def attempts(**fields: Any) -> tuple[list[str], str]:
+        answer = await api.tasks.ListAttempts(
+            task_service_pb2.ListAttemptsRequest(dag_id="etl", run_id="latest", **fields)
+        )
+        return [a.attempt_id for a in answer.attempts], answer.next_page_token
+
+    first, token = await attempts(page_size=2)
+    assert first == ["a1", "a2"]
+    assert await attempts(page_size=2, page_token=token) == (["a3"], "")
+    assert (await attempts(task_ids=["load"]))[0] == ["a2", "a3"]
+    assert (await attempts(map_index=-1))[0] == ["a1", "a2"]
+
+
+async def test_runs_without_a_note(metastore: MetastoreUnderTest, leader: Leader) -> None:
+    await leader.publish(dag())
+    await leader.commit(
+        new_runs=[
+            run_row(f"r{i}", f"run_{i}", state=st.RUN_STATE_FAILED, end_us=NOW) for i in range(2)
+        ]
+    )
+    api = metastore.api()
+    await api.runs.UpdateRunNote(
+        run_service_pb2.UpdateRunNoteRequest(dag_id="etl", run_id="run_0", note="seen")
+    )
+    found = await api.runs.ListRuns(run_service_pb2.ListRunsRequest(without_note=True))
+    assert [r.run_id for r in found.runs] == ["run_1"]
