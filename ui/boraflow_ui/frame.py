@@ -14,7 +14,7 @@ import grpc
 import streamlit as st
 
 from boraflow.rpc.errors import ApiError
-from boraflow_ui import data
+from boraflow_ui import data, messages
 from boraflow_ui.asset_files import assets_digest
 from boraflow_ui.components import mount
 
@@ -211,6 +211,7 @@ _STYLE = """<style>
   content: ""; flex: none; width: 126px; height: 32px; margin: 0 6px 0 1.75rem; background: url(assets/DIGEST/logo.svg) no-repeat;
 }
 [data-testid="stVerticalBlock"] { gap: .8rem; }
+.st-key-menu { position: fixed; top: 0; right: 1.5rem; width: auto; z-index: 1000000; }
 .st-key-live, .st-key-style { position: absolute; height: 0; overflow: hidden; }
 [data-testid="stElementContainer"]:has(> .st-key-live) { display: none; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
@@ -224,6 +225,15 @@ _STYLE = """<style>
 def style() -> None:
     """Set what Streamlit's theme has no option for: margins, the logo, and no fading while a page refreshes."""
     st.html(_STYLE.replace("DIGEST", assets_digest()))
+
+
+def menu() -> None:
+    """Draw what holds for every page, at its top right: the zone of times, the language."""
+    mount(
+        "menu",
+        "menu",
+        {"language": messages.language(), "languages": messages.LANGUAGES, "user": None},
+    )
 
 
 # --- the watch ---------------------------------------------------------------------------------------

@@ -23,14 +23,20 @@ from urllib.parse import quote, urlsplit
 
 import streamlit as st
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from boraflow import logs
 from boraflow.config import ConfigError, UiSettings
 from boraflow.rpc.errors import ApiError
-from boraflow_ui import data, theme
+from boraflow_ui import data, messages, theme
 from boraflow_ui.asset_files import ASSETS, assets_digest
 
 logger = logging.getLogger(__name__)
@@ -95,15 +101,19 @@ async def favicon(_request: Request) -> Response:
 
 
 async def asset(request: Request) -> Response:
-    """Send a script, the style sheet or a picture of the components."""
+    """Send a script, a style sheet, a picture or the messages of the components."""
     name = request.path_params["name"]
+    forever = {"Cache-Control": "public, max-age=31536000, immutable"}
+    language, _dot, suffix = name.partition(".")
+    if suffix == "json" and language in messages.LANGUAGES:
+        return JSONResponse(messages.catalogue(language), headers=forever)
     path = ASSETS / name
     if "/" in name or path.suffix not in _TYPES or not path.is_file():
         return PlainTextResponse("not found", 404)
     return FileResponse(
         path,
         media_type=_TYPES[path.suffix],
-        headers={"Cache-Control": "public, max-age=31536000, immutable"},
+        headers=forever,
     )
 
 

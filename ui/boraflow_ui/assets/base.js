@@ -9,6 +9,18 @@ const sheets = await Promise.all(
   }),
 );
 
+// --- languages -----------------------------------------------------------------------------------
+
+export const cookie = (name) => document.cookie.split("; ").find((c) => c.startsWith(`${name}=`))?.slice(name.length + 1);
+const LANGUAGES = ["en", "ko"];
+export const language = [cookie("bora_language"), navigator.language.split("-")[0]].find((l) => LANGUAGES.includes(l)) ?? "en";
+const said = language === "en" ? {} : await (await fetch(new URL(`./${language}.json`, import.meta.url))).json();
+const put = (text, values) => (values ? text.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all) : text);
+// A message in the reader's language; values are filled in by name: _("{n} of {total}", {n, total}).
+export const _ = (text, values) => put(said[text] ?? text, values);
+export const ngettext = (one, many, n, values) =>
+  put(language === "en" ? (n === 1 ? one : many) : (said[one] ?? many), { n: n.toLocaleString("en"), ...values });
+
 const instances = new WeakMap();
 const roots = new Set();
 
@@ -116,6 +128,12 @@ const ICONS = {
   help: "M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12zM6.3 6.2c.2-1 .9-1.5 1.8-1.5 1 0 1.7.6 1.7 1.5 0 1.2-1.7 1.3-1.7 2.5M8 11v.1",
   close: "M4 4l8 8M12 4l-8 8",
   wrap: "M2.5 4h11M2.5 8h8.5a2 2 0 0 1 0 4H8M9.5 10.5L8 12l1.5 1.5M2.5 12h2.5",
+  clock: "M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12zM8 4.8V8l2.3 1.6",
+  user: "M8 8a2.6 2.6 0 1 0 0-5.2A2.6 2.6 0 0 0 8 8zM3 13.6c.5-2.4 2.5-3.7 5-3.7s4.5 1.3 5 3.7",
+  trash: "M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5l.6 9h5.8l.6-9M6.8 7v4M9.2 7v4",
+  plug: "M6 2.5V5M10 2.5V5M4.5 5h7v2.5a3.5 3.5 0 0 1-7 0zM8 11v3",
+  upload: "M8 10.5V3M4.5 6L8 2.5 11.5 6M3 13.5h10",
+  key: "M10.3 9.2a3.2 3.2 0 1 0-3-2.2L2.5 11.8v1.7h2v-1.4h1.5v-1.5h1.4l.9-.9c.6.3 1.3.4 2 .3zM10.8 5.7v.1",
   group: "M3 3h4v4H3zM9 3h4v4H9zM3 9h4v4H3zM9 9h4v4H9z",
 };
 export function icon(name, title) {
@@ -149,7 +167,7 @@ function followLinks(root) {
   root.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const a = event.target.closest("a[href]");
-    if (!a || a.target === "_blank" || a.hasAttribute("download")) return;
+    if (!a || a.target === "_blank" || a.hasAttribute("download") || a.hasAttribute("data-reload")) return;
     const url = new URL(a.href.baseVal ?? a.href, document.baseURI);
     if (url.origin !== location.origin) return;
     event.preventDefault();
@@ -174,48 +192,55 @@ export function withParams(changes) {
 const two = (n) => String(n).padStart(2, "0");
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
-export function stamp(ms) {
+export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+// Times are UTC, or with the menu's switch the reader's own; the other one is told on hover.
+export const ownZone = cookie("bora_zone") === "local";
+const zoneWord = ownZone ? "" : " UTC";
+// The same moment as a date whose UTC fields read as the wall clock of the zone.
+const wall = (ms, own = ownZone) => {
   const d = new Date(ms);
-  return `${d.getUTCFullYear()}-${two(d.getUTCMonth() + 1)}-${two(d.getUTCDate())} ${two(d.getUTCHours())}:${two(d.getUTCMinutes())}:${two(d.getUTCSeconds())}`;
-}
+  return own ? new Date(ms - d.getTimezoneOffset() * 60000) : d;
+};
+const full = (d) => `${d.getUTCFullYear()}-${two(d.getUTCMonth() + 1)}-${two(d.getUTCDate())} ${two(d.getUTCHours())}:${two(d.getUTCMinutes())}:${two(d.getUTCSeconds())}`;
+export const stamp = (ms) => full(wall(ms));
 export function shortStamp(ms) {
-  const d = new Date(ms), now = new Date();
+  const d = wall(ms), now = wall(Date.now());
   const clock = `${two(d.getUTCHours())}:${two(d.getUTCMinutes())}`;
   if (Math.abs(now - d) < 864e5 && d.getUTCDate() === now.getUTCDate()) return `${clock}:${two(d.getUTCSeconds())}`;
-  const day = `${MONTHS[d.getUTCMonth()]} ${d.getUTCDate()}`;
-  return d.getUTCFullYear() === now.getUTCFullYear() ? `${day} ${clock}` : `${day} ${d.getUTCFullYear()}`;
+  const day = language === "ko" ? `${d.getUTCMonth() + 1}월 ${d.getUTCDate()}일` : `${MONTHS[d.getUTCMonth()]} ${d.getUTCDate()}`;
+  if (d.getUTCFullYear() === now.getUTCFullYear()) return `${day} ${clock}`;
+  return language === "ko" ? `${d.getUTCFullYear()}년 ${day}` : `${day} ${d.getUTCFullYear()}`;
 }
-const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 export function bothZones(ms) {
-  const d = new Date(ms);
-  const local = `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
-  return `${stamp(ms)}.${String(d.getUTCMilliseconds()).padStart(3, "0")} UTC\n${local} local (${zone})`;
+  const utc = `${full(wall(ms, false))}.${String(new Date(ms).getUTCMilliseconds()).padStart(3, "0")} UTC`;
+  const local = `${full(wall(ms, true))} ${_("local ({zone})", { zone })}`;
+  return ownZone ? `${local}\n${utc}` : `${utc}\n${local}`;
 }
 export function span(ms) {
   if (ms === null || ms === undefined || Number.isNaN(ms)) return "";
   if (ms < 0) ms = 0;
-  if (ms < 1) return "<1 ms";
-  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 1) return _("<1 ms");
+  if (ms < 1000) return _("{n} ms", { n: Math.round(ms) });
   const sec = ms / 1000;
-  if (sec < 10) return `${sec.toFixed(2)} s`;
-  if (sec < 60) return `${sec.toFixed(1)} s`;
-  if (sec < 3600) return `${Math.floor(sec / 60)} min ${two(Math.floor(sec % 60))} s`;
-  if (sec < 86400) return `${Math.floor(sec / 3600)} h ${two(Math.floor((sec % 3600) / 60))} min`;
-  return `${Math.floor(sec / 86400)} d ${Math.floor((sec % 86400) / 3600)} h`;
+  if (sec < 10) return _("{n} s", { n: sec.toFixed(2) });
+  if (sec < 60) return _("{n} s", { n: sec.toFixed(1) });
+  if (sec < 3600) return _("{m} min {s} s", { m: Math.floor(sec / 60), s: two(Math.floor(sec % 60)) });
+  if (sec < 86400) return _("{h} h {m} min", { h: Math.floor(sec / 3600), m: two(Math.floor((sec % 3600) / 60)) });
+  return _("{d} d {h} h", { d: Math.floor(sec / 86400), h: Math.floor((sec % 86400) / 3600) });
 }
 export function ago(ms) {
   const diff = Date.now() - ms, a = Math.abs(diff) / 1000;
   const text =
-    a < 60 ? `${Math.floor(a)} s` : a < 3600 ? `${Math.floor(a / 60)} min` : a < 86400 ? `${Math.floor(a / 3600)} h`
-    : `${Math.floor(a / 86400)} d`;
-  return diff >= 0 ? (a < 1 ? "now" : `${text} ago`) : `in ${text}`;
+    a < 60 ? _("{n} s", { n: Math.floor(a) }) : a < 3600 ? _("{n} min", { n: Math.floor(a / 60) })
+    : a < 86400 ? _("{n} h", { n: Math.floor(a / 3600) }) : _("{n} d", { n: Math.floor(a / 86400) });
+  return diff >= 0 ? (a < 1 ? _("now") : _("{time} ago", { time: text })) : _("in {time}", { time: text });
 }
 
 // A moment: "15:05:48" or "Nov 21 15:05", with how long ago; both zones on hover.
-export function moment(ms, { relative = true, full = false } = {}) {
+export function moment(ms, { relative = true, full: whole = false } = {}) {
   if (ms === null || ms === undefined) return h("span", { class: "none" }, "–");
   const el = h("time", { class: "moment", "data-tip": bothZones(ms), datetime: new Date(ms).toISOString() });
-  el.append(full ? `${stamp(ms)} UTC` : shortStamp(ms));
+  el.append(whole ? stamp(ms) + zoneWord : shortStamp(ms));
   if (relative) {
     const rel = h("span", { class: "rel", "data-tick": "" });
     rel._tick = () => (rel.textContent = ago(ms));
@@ -242,7 +267,14 @@ setInterval(() => {
 
 // --- states --------------------------------------------------------------------------------------
 
-export const WORDS = { none: "no state yet" };
+const WORDS = {
+  none: _("no state yet"), scheduled: _("scheduled"), queued: _("queued"), running: _("running"), restarting: _("restarting"),
+  up_for_retry: _("up for retry"), up_for_reschedule: _("up for reschedule"), deferred: _("deferred"),
+  awaiting_input: _("awaiting input"), success: _("success"), failed: _("failed"), skipped: _("skipped"),
+  upstream_failed: _("upstream failed"), removed: _("removed"), lost: _("lost"), timed_out: _("timed out"),
+  cancelled: _("cancelled"), rescheduled: _("rescheduled"), fired: _("fired"), open: _("open"), online: _("online"),
+  draining: _("draining"), offline: _("offline"), paused: _("paused"), active: _("active"), completed: _("completed"),
+};
 export const word = (state) => WORDS[state] ?? state.replaceAll("_", " ");
 export const CODES = { n: "none", c: "scheduled", q: "queued", r: "running", x: "restarting", y: "up_for_retry",
   p: "up_for_reschedule", d: "deferred", a: "awaiting_input", s: "success", f: "failed", k: "skipped",
@@ -256,7 +288,7 @@ export const state = (name, text) => h("span", { class: "state", "data-s": name 
 export function counts(of, { numbers = false } = {}) {
   const entries = ORDER.filter((k) => of[k]).map((k) => [k, of[k]]);
   const total = entries.reduce((n, [, v]) => n + v, 0);
-  const bar = h("span", { class: "counts", "data-tip": entries.map(([k, v]) => `${v}  ${word(k)}`).join("\n") || "nothing yet" });
+  const bar = h("span", { class: "counts", "data-tip": entries.map(([k, v]) => `${v}  ${word(k)}`).join("\n") || _("nothing yet") });
   for (const [k, v] of [...entries].reverse()) bar.append(h("i", { "data-s": k, style: { flex: `${v} 0 0` } }));
   if (!numbers) return bar;
   const done = ["success", "skipped", "failed", "upstream_failed", "removed"].reduce((n, k) => n + (of[k] || 0), 0);

@@ -1,0 +1,29 @@
+// What holds for every page: the zone of times, the language, who is signed in. Kept in cookies, so that the server
+// knows the language before it draws, and a link pasted elsewhere does not carry them.
+// Data: {language, languages: {code: name}, user: {name, role} | null, login, logout}.
+import { _, component, cookie, h, icon, ownZone, zone } from "./base.js";
+
+function keep(name, value) {
+  document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax`;
+  location.reload();
+}
+
+export default component((root) => {
+  const box = h("div", { class: "menu" });
+  root.append(box);
+  return {
+    update({ language, languages, user, logout }) {
+      const zones = h("button", {
+        class: "menubutton", type: "button", "aria-pressed": String(ownZone),
+        "aria-label": ownZone ? _("Times are local; show UTC") : _("Times are UTC; show local times"),
+        "data-tip": ownZone ? _("Times in {zone}\nClick for UTC", { zone }) : _("Times in UTC\nClick for {zone}", { zone }),
+        onclick: () => keep("bora_zone", cookie("bora_zone") === "local" ? "utc" : "local"),
+      }, icon("clock"), ownZone ? _("Local") : "UTC");
+      const choice = h("select", { class: "menubutton", "aria-label": _("Language"), onchange: (e) => keep("bora_language", e.target.value) },
+        Object.entries(languages).map(([code, name]) => h("option", { value: code, selected: code === language, lang: code }, name)));
+      box.replaceChildren(zones, choice,
+        user ? h("span", { class: "whoami", "data-tip": _("Signed in as {name}\nRole: {role}", user) }, icon("user"), user.name) : "",
+        logout ? h("a", { class: "menubutton", href: logout, target: "_top", "data-reload": "" }, _("Sign out")) : "");
+    },
+  };
+});
