@@ -16,8 +16,9 @@ from boraflow.exceptions import BoraflowException, ConnectionNotFound
 HOOKS: dict[str, tuple[str, str, str]] = {
     "fs": ("boraflow.hooks.filesystem", "FSHook", "fs_conn_id"),
     "sqlite": ("boraflow.hooks.sqlite", "SqliteHook", "sqlite_conn_id"),
-    "duckdb": ("boraflow.hooks.sql", "DbApiHook", "conn_id"),
-    "postgres": ("boraflow.hooks.sql", "DbApiHook", "conn_id"),
+    "duckdb": ("boraflow.hooks.duckdb", "DuckDbHook", "duckdb_conn_id"),
+    "postgres": ("boraflow.hooks.postgres", "PostgresHook", "postgres_conn_id"),
+    "mysql": ("boraflow.hooks.mysql", "MySqlHook", "mysql_conn_id"),
     "generic": ("boraflow.hooks.sql", "DbApiHook", "conn_id"),
 }
 

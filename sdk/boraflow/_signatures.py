@@ -114,6 +114,13 @@ class _Sensor(TypedDict, total=False):
     max_wait: timedelta | float | None
 
 
+class SqlArguments(OperatorArguments, total=False):
+    """What every SQL operator takes beside its own; see :class:`boraflow.operators.sql.BaseSQLOperator`."""
+
+    hook_params: dict[str, Any] | None
+    retry_on_failure: bool
+
+
 class SensorArguments(OperatorArguments, _Sensor, total=False):
     """What every sensor takes beside its own arguments."""
 

@@ -1,0 +1,101 @@
+"""PostgresHook: PostgreSQL through psycopg."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from boraflow.hooks.sql import DbApiHook
+
+
+class PostgresHook(DbApiHook):
+    """A PostgreSQL database; the connection's schema is the database, its extra goes to libpq (``sslmode``)."""
+
+    conn_name_attr = "postgres_conn_id"
+    default_conn_name = "postgres_default"
+    conn_type = "postgres"
+    hook_name = "Postgres"
+    driver_module = "psycopg"
+    driver_extra = "postgres"
+    param_mark = "%s"
+    sqlalchemy_scheme = "postgresql+psycopg"
+    supports_autocommit = True
+
+    def get_conn(self) -> Any:
+        """Return a new psycopg connection."""
+        connection = self.connection
+        options = {k: v for k, v in self._extra_options().items() if k != "cursor"}
+        if "options" in self.options:
+            options["options"] = self.options["options"]
+        return self._driver().connect(
+            host=connection.host,
+            port=connection.port or 5432,
+            user=connection.login,
+            password=connection.password,
+            dbname=self.schema or connection.schema or connection.login,
+            **options,
+        )
+
+    def stream_cursor(self, connection: Any) -> Any:
+        return connection.cursor(name="boraflow")
+
+    def adapt(self, value: Any) -> Any:
+        if isinstance(value, dict) or (
+            isinstance(value, list) and any(isinstance(v, dict) for v in value)
+        ):
+            from boraflow import _extras
+
+            return _extras.need("psycopg.types.json", "postgres", "PostgresHook").Jsonb(value)
+        return str(value) if isinstance(value, UUID) else value
+
+    def insert_sql(
+        self,
+        table: str,
+        columns: Sequence[str],
+        width: int,
+        *,
+        replace: bool = False,
+        key: Sequence[str] = (),
+    ) -> str:
+        if replace:
+            return self._on_conflict(table, columns, width, key, "excluded")
+        return super().insert_sql(table, columns, width)
+
+    def write_batch(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        *,
+        replace: bool = False,
+        key: Sequence[str] = (),
+    ) -> None:
+        if replace:
+            super().write_batch(cursor, table, columns, rows, replace=replace, key=key)
+            return
+        names = f" ({', '.join(self.identifier(c) for c in columns)})" if columns else ""
+        with cursor.copy(f"COPY {table}{names} FROM STDIN") as copy:
+            for row in self.adapt_rows(rows):
+                copy.write_row(row)
+
+    def copy_expert(self, sql: str, filename: str) -> None:
+        """Run a ``COPY ... FROM STDIN`` or ``COPY ... TO STDOUT`` with a file at the other end."""
+        with self.transaction() as (_, cursor), cursor.copy(sql) as copy:
+            if " to stdout" in " ".join(sql.lower().split()):
+                with Path(filename).open("wb") as file:
+                    file.writelines(copy)
+            else:
+                with Path(filename).open("rb") as file:
+                    while data := file.read(1 << 18):
+                        copy.write(data)
+
+    def bulk_load(self, table: str, tmp_file: str) -> None:
+        """Load a tab-separated file into a table."""
+        self.copy_expert(f"COPY {table} FROM STDIN", tmp_file)
+
+    def bulk_dump(self, table: str, tmp_file: str) -> None:
+        """Write a table to a tab-separated file."""
+        self.copy_expert(f"COPY {table} TO STDOUT", tmp_file)
