@@ -6,6 +6,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
+from boraflow._deprecated import TRIGGER_RULES, note
 from boraflow.exceptions import InvalidArgument, suggest
 from boraflow.model.states import TriggerRule, WeightRule
 
@@ -73,6 +74,9 @@ def as_list(value: Any) -> list[Any]:
 
 def check_trigger_rule(value: Any, where: str) -> TriggerRule:
     """Return the trigger rule of that name."""
+    if value in TRIGGER_RULES:
+        note(f"trigger rule {value} is now {TRIGGER_RULES[value]}")
+        value = TRIGGER_RULES[value]
     try:
         return TriggerRule(value)
     except ValueError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, overload
 
 from boraflow import _source
 from boraflow._arguments import as_date, as_list, check_id
+from boraflow._deprecated import OLD_DAG_ARGUMENTS, accept_old_dag_arguments
 from boraflow._group import TaskGroup, TaskGroupContext, raise_duplicate
 from boraflow._params import DagParam, Param, ParamsDict
 from boraflow.exceptions import (
@@ -36,13 +37,6 @@ P = ParamSpec("P")
 
 TAG_MAX = 100
 
-#: Arguments of older Airflow releases: what to write now.
-_RENAMED = {
-    "schedule_interval": "schedule",
-    "timetable": "schedule",
-    "concurrency": "max_active_tasks",
-    "fail_stop": "fail_fast",
-}
 _ZERO = timedelta(0)
 
 
@@ -53,6 +47,10 @@ class DAG:
     function with ``@dag``. Arguments are Airflow's.
     """
 
+    _data_intervals = False
+    """Cron expressions and timedeltas stand for Airflow 2's data intervals (``schedule_interval``)."""
+
+    @accept_old_dag_arguments
     def __init__(
         self,
         dag_id: str,
@@ -94,8 +92,9 @@ class DAG:
         if kwargs:
             name = next(iter(kwargs))
             known = list(inspect.signature(DAG.__init__).parameters)[1:-1]
-            hint = f"; use '{_RENAMED[name]}'" if name in _RENAMED else suggest(name, known)
-            raise UnknownArgument(f"DAG '{dag_id}' has no argument '{name}'{hint}")
+            raise UnknownArgument(
+                f"DAG '{dag_id}' has no argument '{name}'{suggest(name, [*known, *OLD_DAG_ARGUMENTS])}"
+            )
         where = f"DAG '{dag_id}'"
         self.dag_id = check_id(dag_id, "dag_id")
         self._defined_at = _source.user_location()
@@ -112,7 +111,9 @@ class DAG:
             self.start_date.tzinfo if self.start_date is not None else None
         ) or UTC
         self.schedule = schedule
-        self.timetable: Timetable = _make_timetable(schedule, self.timezone, where)
+        self.timetable: Timetable = _make_timetable(
+            schedule, self.timezone, where, data_intervals=self._data_intervals
+        )
         self.catchup = bool(catchup)
         self.max_active_tasks = _count(max_active_tasks, "max_active_tasks", where, 1)
         self.max_active_runs = _count(max_active_runs, "max_active_runs", where, 1)
@@ -221,6 +222,16 @@ class DAG:
     def owner(self) -> str:
         """The owners of the tasks."""
         return ", ".join(sorted({t.owner for t in self.tasks}))
+
+    @property
+    def schedule_interval(self) -> Any:
+        """The schedule, under its name in Airflow 2."""
+        return self.schedule
+
+    @property
+    def concurrency(self) -> int:
+        """``max_active_tasks``, under its name in Airflow 1.10."""
+        return self.max_active_tasks
 
     @property
     def timetable_summary(self) -> str:
@@ -642,7 +653,9 @@ def _read_doc(doc_md: str | None, fileloc: str) -> str | None:
     return inspect.cleandoc(doc_md)
 
 
-def _make_timetable(schedule: Any, tz: Any, where: str) -> Timetable:
+def _make_timetable(
+    schedule: Any, tz: Any, where: str, *, data_intervals: bool = False
+) -> Timetable:
     from boraflow.model.timetables import timetable_from_schedule
 
     if _is_asset_schedule(schedule):
@@ -653,7 +666,12 @@ def _make_timetable(schedule: Any, tz: Any, where: str) -> Timetable:
     if schedule is None or schedule in ("None", ""):
         schedule = None
     try:
-        return timetable_from_schedule(schedule, tz)
+        return timetable_from_schedule(
+            schedule,
+            tz,
+            cron_data_intervals=data_intervals,
+            delta_data_intervals=data_intervals,
+        )
     except ValueError as err:
         raise InvalidArgument(f"schedule of {where}: {err}") from None
 
@@ -715,9 +733,10 @@ def dag(dag_id: Any = "", **decorator_kwargs: Any) -> Any:
         return dag()(dag_id)
     known = list(inspect.signature(DAG.__init__).parameters)[1:-1]
     for name in decorator_kwargs:
-        if name not in known:
-            hint = f"; use '{_RENAMED[name]}'" if name in _RENAMED else suggest(name, known)
-            raise UnknownArgument(f"@dag has no argument '{name}'{hint}")
+        if name not in known and name not in OLD_DAG_ARGUMENTS:
+            raise UnknownArgument(
+                f"@dag has no argument '{name}'{suggest(name, [*known, *OLD_DAG_ARGUMENTS])}"
+            )
 
     def decorate(function: Callable[..., Any]) -> Callable[..., DAG]:
         @functools.wraps(function)

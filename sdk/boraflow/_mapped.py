@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from boraflow import _source
 from boraflow._abstract import AbstractOperator
 from boraflow._arguments import check_id, task_arguments
+from boraflow._deprecated import OLD_TASK_ARGUMENTS, new_task_arguments
 from boraflow._notset import NOTSET, XCOM_RETURN_KEY
 from boraflow._operator import (
     TASK_ARGUMENTS,
@@ -247,6 +248,8 @@ class OperatorPartial:
         """Check the arguments and note the DAG and group of this moment."""
         where = f"task '{kwargs['task_id']}'"
         known = init_parameters(operator_class)
+        if not OLD_TASK_ARGUMENTS.isdisjoint(kwargs):
+            kwargs = new_task_arguments(operator_class.__name__, known, kwargs)
         for name in kwargs:
             if name not in known:
                 raise UnknownArgument(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from boraflow import _source
 from boraflow._abstract import AbstractOperator
 from boraflow._arguments import check_id, task_arguments
+from boraflow._deprecated import OLD_TASK_ARGUMENTS, new_task_arguments
 from boraflow._notset import XCOM_RETURN_KEY
 from boraflow._params import ParamsDict
 from boraflow._setup import SetupTeardownContext
@@ -106,6 +107,10 @@ def _wrap_init(cls: type, init: Callable[..., None]) -> Callable[..., None]:
         state = vars(self)
         first = "_creating" not in state
         if first:
+            if not OLD_TASK_ARGUMENTS.isdisjoint(kwargs):
+                kwargs = new_task_arguments(
+                    type(self).__name__, init_parameters(type(self)), kwargs
+                )
             state["_creating"] = _Creation(kwargs)
         creation: _Creation = state["_creating"]
         defaults = creation.defaults

@@ -245,6 +245,8 @@ OTHER_VARIABLES: dict[str, str] = {
     "BORAFLOW_TOKEN": "Secret that calls carry; else the token file of the service or, for `bora`, `admin.token`.",
     "BORAFLOW_UI_URL": "Address of the dashboard in links that tasks make (`ti.log_url`), such as"
     " `https://boraflow.example.org`; `bora up` sets it.",
+    "BORAFLOW_AIRFLOW_IMPORTS": "What `import airflow` gives in DAG files: `boraflow` (the default), Boraflow's own"
+    " objects, or `installed`, an Airflow that is installed there. Of the scheduler and of each executor.",
     "BORAFLOW_CONFIG": "Another settings file than `boraflow.toml` in the home folder.",
     "BORAFLOW_VAR_<KEY>": "Value of a variable, for tasks.",
     "BORAFLOW_CONN_<ID>": "A connection as URI or JSON, for tasks.",

@@ -134,6 +134,9 @@ class TriggerRule(StrEnum):
     ALWAYS = "always"
     ALL_DONE_MIN_ONE_SUCCESS = "all_done_min_one_success"
     ALL_DONE_SETUP_SUCCESS = "all_done_setup_success"
+    # Names of older Airflow releases: other names of the same members.
+    NONE_FAILED_OR_SKIPPED = "none_failed_min_one_success"
+    DUMMY = "always"
 
 
 class WeightRule(StrEnum):

@@ -162,8 +162,6 @@ class BashDecoratedOperator(DecoratedOperator, BashOperator):
         op_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if kwargs.pop("multiple_outputs", None):
-            raise InvalidArgument("multiple_outputs makes no sense for @task.bash: it returns text")
         super().__init__(bash_command=NOTSET, **kwargs)
         self.python_callable = python_callable
         self.op_args = op_args or ()

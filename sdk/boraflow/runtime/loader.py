@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from boraflow import _deprecated
 from boraflow._dag import DAG, DagContext
+from boraflow.airflow import hook
 from boraflow.exceptions import DagFileError
 from boraflow.runtime.serialize import feeding_tasks
 
@@ -57,6 +59,8 @@ class LoadedFile:
     """Files of the bundle that it imported or opened, sorted, itself left out."""
     listed: tuple[str, ...] = ()
     """Folders of the bundle whose content it listed (``""`` is the root)."""
+    warnings: list[LoadError] = field(default_factory=list)
+    """What it writes as an older Airflow had it, with what to write now; it is used all the same."""
 
     @property
     def error(self) -> LoadError | None:
@@ -104,6 +108,12 @@ class _Recorder:
 
 _recorder: _Recorder | None = None
 _hooked = False
+_bundle_root = ""
+
+
+def bundle_root() -> str:
+    """Return the folder of the bundle that a file was loaded from last; empty before the first."""
+    return _bundle_root
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
@@ -127,7 +137,7 @@ def load_file(
         bundle_root: the bundle's folder; the file's own folder when None.
         track: note which files of the bundle it imports and opens.
     """
-    global _recorder, _hooked
+    global _recorder, _hooked, _bundle_root
     folder = bundle_root if bundle_root is not None else Path(path).absolute().parent
     root = os.path.abspath(folder)  # noqa: PTH100
     full = os.path.abspath(os.path.join(root, path))  # noqa: PTH100, PTH118
@@ -135,6 +145,7 @@ def load_file(
     loaded = LoadedFile(full, fileloc)
     if root not in sys.path:
         sys.path.insert(0, root)
+    _bundle_root = root
     name = module_name(fileloc)
     module = types.ModuleType(name)
     module.__file__ = full
@@ -148,10 +159,12 @@ def load_file(
         recorder = _recorder = _Recorder(root)
     DagContext.reset()
     found = DagContext.autoregistered = []
+    deprecations: dict[_deprecated.Deprecation, None] = {}
     try:
         with open(full, "rb") as file:  # noqa: PTH123
             source = file.read()
-        exec(compile(source, full, "exec", dont_inherit=True), module.__dict__)
+        with hook.active(), _deprecated.collect() as deprecations:
+            exec(compile(source, full, "exec", dont_inherit=True), module.__dict__)
     except KeyboardInterrupt:
         raise
     except BaseException as err:  # noqa: BLE001 (whatever a DAG file raises is its own error)
@@ -173,6 +186,16 @@ def load_file(
                 for p in recorder.listed
             )
         )
+    loaded.warnings = [
+        LoadError(
+            os.path.relpath(d.file, root).replace(os.sep, "/")
+            if d.file.startswith(root + os.sep)
+            else d.file,
+            d.line,
+            d.message,
+        )
+        for d in deprecations
+    ]
     if loaded.errors:
         return loaded
     _collect(loaded, module, found, root)

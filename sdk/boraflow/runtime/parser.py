@@ -40,6 +40,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from boraflow.airflow import hook
 from boraflow.runtime.parser_child import GRACE, Listings, run_jobs
 from boraflow.runtime.protocol import FrameBuffer, ProtocolError, encode
 
@@ -390,6 +391,7 @@ def main() -> None:
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     _die_with_parent()
     _preload()
+    hook.install()
     gc.collect()
     gc.freeze()
     Parser(sock, int(sys.argv[2])).run()

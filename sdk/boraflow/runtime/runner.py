@@ -43,6 +43,7 @@ from boraflow._operator import BaseOperator
 from boraflow._serde import decode, encode
 from boraflow._task_instance import RuntimeTaskInstance
 from boraflow._xcom import LazyXComSequence
+from boraflow.airflow import hook
 from boraflow.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
@@ -92,9 +93,10 @@ def run_attempt(
     try:
         if on_start is not None:
             on_start()
-        if request.kind is AttemptKind.CALLBACK:
-            return run_callbacks(request, dag, comms, start)
-        return _Attempt(request, dag, comms, start).run()
+        with hook.active():
+            if request.kind is AttemptKind.CALLBACK:
+                return run_callbacks(request, dag, comms, start)
+            return _Attempt(request, dag, comms, start).run()
     finally:
         set_comms(former)
 

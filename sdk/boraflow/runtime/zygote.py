@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from boraflow._comms import set_comms
+from boraflow.airflow import hook
 from boraflow.runtime import processes
 from boraflow.runtime.child_comms import ChildComms
 from boraflow.runtime.protocol import Channel, socket_pair
@@ -431,6 +432,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.setsid()
     _preload()
+    hook.install()
     log = LogFile(options.log_max)
     log.install()
     warm_up = _warm_up(log)

@@ -107,8 +107,7 @@ def test_bad_argument_is_named(arguments: dict[str, object], words: list[str]) -
     ("name", "hint"),
     [
         ("shedule", "did you mean 'schedule'?"),
-        ("schedule_interval", "use 'schedule'"),
-        ("concurrency", "use 'max_active_tasks'"),
+        ("shedule_interval", "did you mean 'schedule_interval'?"),
         ("max_active_run", "did you mean 'max_active_runs'?"),
     ],
 )

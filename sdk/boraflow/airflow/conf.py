@@ -1,0 +1,139 @@
+"""``airflow.configuration.conf``: what DAG files read of the configuration.
+
+A value comes from ``AIRFLOW__SECTION__KEY``, else from Boraflow's own settings where one means the same. Nothing
+else is configured by it: Boraflow's settings are in ``docs/reference/settings.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Any
+
+from boraflow import config
+from boraflow._notset import NOTSET, is_arg_set
+from boraflow.exceptions import AirflowConfigException
+
+
+def _dags_folder() -> str:
+    from boraflow.runtime.loader import bundle_root
+
+    named = os.environ.get("BORAFLOW_DAGS_FOLDER")
+    return bundle_root() or str(Path(named).expanduser() if named else config.home() / "dags")
+
+
+_KNOWN: dict[tuple[str, str], Callable[[], str]] = {
+    ("api", "base_url"): lambda: os.environ.get("BORAFLOW_UI_URL", "http://127.0.0.1:7780"),
+    ("core", "base_log_folder"): lambda: str(config.home() / "logs"),
+    ("core", "dags_folder"): _dags_folder,
+    ("core", "default_timezone"): lambda: "utc",
+    ("core", "executor"): lambda: "LocalExecutor",
+    ("core", "load_examples"): lambda: "False",
+    ("core", "max_active_runs_per_dag"): lambda: "16",
+    ("core", "max_active_tasks_per_dag"): lambda: "16",
+    ("core", "max_map_length"): lambda: "1024",
+    ("core", "plugins_folder"): lambda: (
+        os.environ.get("BORAFLOW_PLUGINS_FOLDER") or str(config.home() / "plugins")
+    ),
+    ("core", "unit_test_mode"): lambda: "False",
+    ("kubernetes_executor", "namespace"): lambda: "default",
+    ("kubernetes_executor", "worker_container_repository"): lambda: "",
+    ("kubernetes_executor", "worker_container_tag"): lambda: "",
+    ("logging", "base_log_folder"): lambda: str(config.home() / "logs"),
+    ("scheduler", "catchup_by_default"): lambda: "False",
+    ("webserver", "base_url"): lambda: os.environ.get("BORAFLOW_UI_URL", "http://127.0.0.1:7780"),
+}
+
+
+class Configuration:
+    """Reads settings under Airflow's names."""
+
+    def get(self, section: str, key: str, fallback: Any = NOTSET, **_: Any) -> Any:
+        """Return a setting's text.
+
+        Raises:
+            AirflowConfigException: nothing sets it, and no fallback is given.
+        """
+        section, key = section.lower(), key.lower()
+        variable = f"AIRFLOW__{section.upper().replace('.', '_').replace('-', '_')}__{key.upper()}"
+        if (value := os.environ.get(variable)) is not None:
+            return value
+        if (known := _KNOWN.get((section, key))) is not None:
+            return known()
+        if is_arg_set(fallback):
+            return fallback
+        raise AirflowConfigException(
+            f"Boraflow has no setting [{section}] {key} of Airflow's; set {variable}, or give a fallback"
+        )
+
+    get_mandatory_value = get
+
+    def _read(self, section: str, key: str, fallback: Any, kind: Any, what: str) -> Any:
+        value = self.get(section, key, fallback)
+        if not isinstance(value, str):
+            return value
+        try:
+            return kind(value)
+        except ValueError:
+            raise AirflowConfigException(
+                f"[{section}] {key} must be {what}, not {value!r}"
+            ) from None
+
+    def getint(self, section: str, key: str, fallback: Any = NOTSET, **_: Any) -> Any:
+        return self._read(section, key, fallback, int, "a whole number")
+
+    def getfloat(self, section: str, key: str, fallback: Any = NOTSET, **_: Any) -> Any:
+        return self._read(section, key, fallback, float, "a number")
+
+    def getboolean(self, section: str, key: str, fallback: Any = NOTSET, **_: Any) -> Any:
+        from boraflow.airflow.loading import to_boolean_strictly
+
+        return self._read(section, key, fallback, to_boolean_strictly, "true or false")
+
+    def getlist(
+        self, section: str, key: str, fallback: Any = NOTSET, delimiter: str = ",", **_: Any
+    ) -> Any:
+        def split(text: str) -> list[str]:
+            return [part.strip() for part in text.split(delimiter) if part.strip()]
+
+        return self._read(section, key, fallback, split, "a list")
+
+    def getjson(self, section: str, key: str, fallback: Any = NOTSET, **_: Any) -> Any:
+        return self._read(section, key, fallback, json.loads, "JSON")
+
+    def gettimedelta(self, section: str, key: str, fallback: Any = NOTSET, **_: Any) -> Any:
+        def seconds(text: str) -> timedelta:
+            return timedelta(seconds=float(text))
+
+        return self._read(section, key, fallback, seconds, "a number of seconds")
+
+    def has_option(self, section: str, option: str, **_: Any) -> bool:
+        """Say whether a setting has a value."""
+        return self.get(section, option, None) is not None
+
+
+conf = Configuration()
+get = conf.get
+getint = conf.getint
+getfloat = conf.getfloat
+getboolean = conf.getboolean
+has_option = conf.has_option
+TIMEZONE = UTC
+
+
+def get_airflow_home() -> str:
+    """Return ``AIRFLOW_HOME``, or the folder above the DAG folder."""
+    return os.environ.get("AIRFLOW_HOME") or os.path.dirname(_dags_folder())  # noqa: PTH120
+
+
+def __getattr__(name: str) -> str:
+    if name == "AIRFLOW_HOME":
+        return get_airflow_home()
+    if name == "DAGS_FOLDER":
+        return _dags_folder()
+    if name == "PLUGINS_FOLDER":
+        return str(conf.get("core", "plugins_folder"))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
