@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from boraflow_ui import dialogs, frame, messages
+from boraflow_ui import dag_dialogs, dialogs, frame, messages, trigger_dialog
 from boraflow_ui.messages import _
 
 # The icon comes with the first page (see server.index), the logo with the style: as arguments here both would load
@@ -20,7 +20,8 @@ page = st.navigation(
     ],
     position="top",
 )
-dialogs.register()
+for module in (dag_dialogs, dialogs, trigger_dialog):
+    module.register()
 frame.style()
 frame.menu()
 frame.live(frame.param("dag_id"), frame.param("run_id"))

@@ -83,6 +83,8 @@ class Source:
         channel = open_sync_channel(
             self.settings.metastore_address, self._token, self._tls, retry_reads=False
         )
+        self.channel = channel
+        """To the metastore, for the modules that make calls of their own."""
         self._dags = DagServiceStub(channel)
         self._runs = RunServiceStub(channel)
         self._tasks = TaskServiceStub(channel)
@@ -108,6 +110,30 @@ class Source:
     def health(self) -> Health:
         """What is known of the services."""
         return self.hub.health
+
+    def read(
+        self,
+        key: tuple[Any, ...],
+        scopes: tuple[str, ...],
+        call: Callable[[], T],
+        max_age: float = 60.0,
+    ) -> T:
+        """Return what :class:`AnswerCache` remembers of a call, or call."""
+        return self._cache.read(key, scopes, call, max_age)
+
+    def write(self, call: Callable[[], T], *changed: tuple[str, str, str]) -> T:
+        """Call, and raise the versions of what that changed: ``(kind, dag_id, run_id)`` each.
+
+        Raises:
+            ApiError: the call failed.
+        """
+        try:
+            answer = call()
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        if changed:
+            self.hub.note(changed)
+        return answer
 
     # --- the system ------------------------------------------------------------------------------
 
@@ -154,49 +180,6 @@ class Source:
         )
 
     # --- DAGs ------------------------------------------------------------------------------------
-
-    def dags(
-        self,
-        search: str = "",
-        tags: tuple[str, ...] = (),
-        paused: bool | None = None,
-        page_token: str = "",
-        latest_runs: int = 14,
-    ) -> dag_pb.ListDagsResponse:
-        """Return a page of DAGs with their newest runs."""
-        request = dag_pb.ListDagsRequest(
-            page_size=50,
-            page_token=page_token,
-            search=search,
-            tags=tags,
-            paused=paused,
-            latest_run_count=latest_runs,
-        )
-        return self._cache.read(
-            ("dags", search, tags, paused, page_token, latest_runs),
-            ("dag", "run"),
-            lambda: self._dags.ListDags(request, timeout=READ_SECONDS),
-        )
-
-    def tags(self) -> list[tuple[str, int]]:
-        """Return all tags with the number of DAGs that have each, most used first."""
-
-        def call() -> list[tuple[str, int]]:
-            counts: dict[str, int] = {}
-            token = ""
-            while True:
-                answer = self._dags.ListDags(
-                    dag_pb.ListDagsRequest(page_size=PAGE, page_token=token), timeout=READ_SECONDS
-                )
-                for dag in answer.dags:
-                    for tag in dag.tags:
-                        counts[tag] = counts.get(tag, 0) + 1
-                token = answer.next_page_token
-                if not token:
-                    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-        # Only a deployment changes tags; a pause or a run does not, but looks the same in the feed.
-        return self._cache.read(("tags",), ("dag",), call)
 
     def dag(self, dag_id: str) -> Dag:
         """Return a DAG with its newest runs.

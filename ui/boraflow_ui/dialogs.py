@@ -1,10 +1,7 @@
-"""The dialogs: trigger, clear, mark, cancel, note. Each asks once, with what it will do."""
+"""The dialogs of runs and tasks: clear, mark, cancel, note. Each asks once, with what it will do."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +9,11 @@ import streamlit as st
 
 from boraflow.api.model.v1.run_pb2 import TaskInstance
 from boraflow.rpc.errors import ApiError
-from boraflow_ui import data, params, states
-from boraflow_ui.components import link, mount
-from boraflow_ui.frame import close_dialog, dialog, go, problem, say
+from boraflow_ui import data, states
+from boraflow_ui.components import mount
+from boraflow_ui.dialog_parts import buttons as _buttons
+from boraflow_ui.dialog_parts import done as _done
+from boraflow_ui.frame import close_dialog, dialog, problem
 from boraflow_ui.tables import affected_rows
 
 _SHOWN = 200
@@ -22,241 +21,6 @@ _SHOWN = 200
 
 def register() -> None:
     """Make the dialogs known (importing this module does)."""
-
-
-def _done(message: str, href: str = "") -> None:
-    """Close the dialog, say what was done, go where its result is."""
-    close_dialog()
-    say(message)
-    if href:
-        go(href)
-    st.rerun()
-
-
-def _buttons(label: str, *, disabled: bool = False, key: str) -> bool:
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Close", key=f"{key}_close"):
-            close_dialog()
-            st.rerun()
-        return st.button(label, type="primary", disabled=disabled, key=key)
-
-
-# --- trigger -----------------------------------------------------------------------------------------
-
-
-@dialog("trigger")
-def trigger(values: dict[str, Any]) -> None:
-    """Ask for the configuration of a new run."""
-    dag_id = values["dag_id"]
-
-    @st.dialog(f"Trigger {dag_id}", width="medium", on_dismiss=close_dialog)
-    def show() -> None:
-        try:
-            dag = data.source().dag(dag_id)
-        except ApiError as error:
-            problem(error, "trigger_problem")
-            return
-        known: dict[str, Any] = json.loads(dag.params_json or "{}")
-        form = params.fields(known)
-        conf: dict[str, Any] | None
-        how = "JSON"
-        if form:
-            how = (
-                st.segmented_control(
-                    "Configuration",
-                    ["Form", "JSON"],
-                    default="Form",
-                    key="trigger_how",
-                    label_visibility="collapsed",
-                )
-                or "Form"
-            )
-        wrong: list[str] = []
-        if how == "Form":
-            conf = _form(form, wrong)
-            if not wrong:
-                wrong = params.check(known, conf)
-        else:
-            start = {n: p["value"] for n, p in known.items() if "value" in p}
-            text = st.text_area(
-                "Configuration (a JSON object)",
-                value=json.dumps(start, indent=2, ensure_ascii=False),
-                height=220,
-                key=f"trigger_json_{dag_id}",
-            )
-            conf, complaint = params.parse_object(text)
-            wrong = [complaint] if complaint else params.check(known, conf or {})
-        with st.expander("More: run id, date, note"):
-            run_id = st.text_input(
-                "Run id", key="trigger_run_id", placeholder="made from the date"
-            ).strip()
-            logical = st.datetime_input(
-                "Logical date (UTC)",
-                value=None,
-                key="trigger_date",
-                help="Unset: a run without a date",
-            )
-            note = st.text_input("Note", key="trigger_note", max_chars=1000)
-        tried = st.session_state.get("trigger_tried") == values.get("token")
-        if wrong and tried:
-            st.error("\n".join(f"- {_plain(w)}" for w in wrong))
-        if dag.paused:
-            st.warning("The DAG is paused: the run is queued and starts when it is unpaused.")
-        if failure := values.pop("failure", None):
-            st.error(_plain(failure))
-        if _buttons("Trigger", key="trigger_go"):
-            if wrong:
-                st.session_state["trigger_tried"] = values.setdefault("token", str(uuid.uuid4()))
-                st.rerun(scope="fragment")
-            # One press is one run, also when the answer was lost and the button is pressed again.
-            request_id = values.setdefault("request_id", str(uuid.uuid4()))
-            try:
-                answer = data.source().trigger(
-                    dag_id,
-                    json.dumps(conf or {}),
-                    run_id=run_id,
-                    logical_time=logical.replace(tzinfo=dt.UTC).timestamp() if logical else None,
-                    note=note,
-                    request_id=request_id,
-                )
-            except ApiError as error:
-                # A refused request was not the run that was meant: what is typed next is another one.
-                if error.code.name not in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
-                    values.pop("request_id", None)
-                values["failure"] = error.message
-                st.rerun(scope="fragment")
-            told = f"Triggered {answer.run.run_id}"
-            if answer.warnings:
-                told += f" ({'; '.join(answer.warnings)})"
-            _done(told, link("run", dag_id=dag_id, run_id=answer.run.run_id))
-
-    show()
-
-
-def _plain(text: str) -> str:
-    """Return text that Markdown leaves as it is."""
-    for mark in "\\`*_[]$<>~:#":
-        text = text.replace(mark, "\\" + mark)
-    return text
-
-
-def _form(form: list[params.Field], wrong: list[str]) -> dict[str, Any]:
-    conf: dict[str, Any] = {}
-    section = ""
-    for f in form:
-        if f.section != section:
-            section = f.section
-            st.markdown(f"**{_plain(section)}**")
-        value = _widget(f, wrong)
-        if value is None and not f.nullable and not f.required:
-            value = f.default
-        if value is None and f.required:
-            wrong.append(f"{f.title}: a value is needed")
-            continue
-        conf[f.name] = value
-    return conf
-
-
-def _widget(f: params.Field, wrong: list[str]) -> Any:
-    key = f"param_{f.name}"
-    label = f.title + (" (needed)" if f.required else "")
-    text = f.help or None
-    match f.kind:
-        case "bool":
-            return st.toggle(label, value=bool(f.default), key=key, help=text)
-        case "enum":
-            options = list(f.options)
-            if f.nullable and None not in options:
-                options.insert(0, None)
-            return st.selectbox(
-                label,
-                options,
-                index=options.index(f.default) if f.default in options else None,
-                format_func=lambda o: f.labels.get(str(o), "–" if o is None else str(o)),
-                key=key,
-                help=text,
-            )
-        case "integer":
-            return st.number_input(
-                label,
-                value=f.default,
-                step=1,
-                min_value=None if f.minimum is None else int(f.minimum),
-                max_value=None if f.maximum is None else int(f.maximum),
-                key=key,
-                help=text,
-            )
-        case "number":
-            return st.number_input(
-                label,
-                value=None if f.default is None else float(f.default),
-                step=None,
-                min_value=None if f.minimum is None else float(f.minimum),
-                max_value=None if f.maximum is None else float(f.maximum),
-                format="%g" if f.default is not None else None,
-                key=key,
-                help=text,
-            )
-        case "date":
-            day = st.date_input(
-                label,
-                value=params.as_date(f.default),
-                min_value=dt.date(1900, 1, 1),
-                max_value=dt.date(2200, 1, 1),
-                key=key,
-                help=text,
-            )
-            return day.isoformat() if isinstance(day, dt.date) else None
-        case "datetime":
-            moment = params.as_datetime(f.default)
-            found = st.datetime_input(
-                f"{label}, UTC",
-                value=moment.replace(tzinfo=None) if moment else None,
-                key=key,
-                help=text,
-            )
-            return found.replace(tzinfo=dt.UTC).isoformat() if found else None
-        case "time":
-            clock = st.time_input(label, value=params.as_time(f.default), key=key, help=text)
-            return clock.isoformat() if clock else None
-        case "list":
-            chosen = list(f.default or [])
-            known = [*dict.fromkeys([*map(str, f.options), *map(str, chosen)])]
-            return st.multiselect(
-                label,
-                known,
-                default=[str(c) for c in chosen],
-                accept_new_options=True,
-                key=key,
-                help=text,
-            )
-        case "json":
-            written = st.text_area(
-                f"{label}, JSON",
-                value="" if f.default is None else json.dumps(f.default, indent=2),
-                key=key,
-                help=text,
-            )
-            if not written.strip():
-                return None
-            try:
-                return json.loads(written)
-            except json.JSONDecodeError as error:
-                wrong.append(f"{f.title}: not valid JSON, {error.msg}")
-                return None
-        case "multiline":
-            written = st.text_area(label, value=f.default or "", key=key, help=text)
-        case _:
-            written = st.text_input(
-                label,
-                value="" if f.default is None else str(f.default),
-                max_chars=f.max_chars,
-                key=key,
-                help=text,
-            )
-    if written == "" and (f.nullable or f.required) and f.default in (None, ""):
-        return None if f.default is None else written
-    return written
 
 
 # --- clear, mark, cancel -----------------------------------------------------------------------------

@@ -16,8 +16,8 @@ class Field:
 
     name: str
     kind: str
-    """``bool``, ``enum``, ``integer``, ``number``, ``date``, ``datetime``, ``time``, ``multiline``, ``list``,
-    ``text`` or ``json``."""
+    """``bool``, ``enum``, ``integer``, ``number``, ``date``, ``datetime``, ``time``, ``multiline``, ``file``,
+    ``list``, ``text`` or ``json``."""
     title: str
     default: Any = None
     required: bool = False
@@ -59,6 +59,7 @@ def _kind(schema: dict[str, Any], types: set[str], value: Any) -> str:
             "date-time": "datetime",
             "time": "time",
             "multiline": "multiline",
+            "file": "file",
         }
         return by_format.get(schema.get("format", ""), "text")
     if kind == "array":

@@ -63,10 +63,10 @@ def _form(fields: str) -> None:
 
     import streamlit as st
 
-    from boraflow_ui import dialogs, params
+    from boraflow_ui import params, trigger_dialog
 
     wrong: list[str] = []
-    conf = dialogs._form(params.fields(json.loads(fields)), wrong)
+    conf = trigger_dialog.form_values(params.fields(json.loads(fields)), wrong)
     st.session_state["conf"] = conf
     st.session_state["wrong"] = wrong
 

@@ -134,6 +134,10 @@ const ICONS = {
   plug: "M6 2.5V5M10 2.5V5M4.5 5h7v2.5a3.5 3.5 0 0 1-7 0zM8 11v3",
   upload: "M8 10.5V3M4.5 6L8 2.5 11.5 6M3 13.5h10",
   key: "M10.3 9.2a3.2 3.2 0 1 0-3-2.2L2.5 11.8v1.7h2v-1.4h1.5v-1.5h1.4l.9-.9c.6.3 1.3.4 2 .3zM10.8 5.7v.1",
+  star: "M8 2.2l1.8 3.7 4 .6-2.9 2.8.7 4L8 11.4l-3.6 1.9.7-4L2.2 6.5l4-.6z",
+  note: "M3 2.5h10v8l-3 3H3zM13 10.5h-3v3M5.5 6h5M5.5 8.5h3",
+  log: "M3 3.5h10M3 6.5h10M3 9.5h6M3 12.5h8",
+  calendar: "M2.5 4h11v9.5h-11zM2.5 7h11M5.5 2v3M10.5 2v3",
   group: "M3 3h4v4H3zM9 3h4v4H9zM3 9h4v4H3zM9 9h4v4H9z",
 };
 export function icon(name, title) {

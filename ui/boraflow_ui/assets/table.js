@@ -1,5 +1,6 @@
 // A dense table. Cells that did not change are left alone, so that a refresh does not flicker.
-// Columns: {id, label, type, align, width}. Rows: {key, tone?, cells: {column id: value}}.
+// Columns: {id, label, type, align, width}. Rows: {key, tone?, cells: {column id: value}}. With `bulk`, rows can be
+// selected, and what is done to all selected is told as {id, keys}.
 import { component, counts, h, icon, length, moment, reconcile, span, state, word, bothZones, withParams } from "./base.js";
 
 function strip(items) {
@@ -35,8 +36,36 @@ export default component((root, self) => {
   const head = h("tr");
   const body = h("tbody");
   const foot = h("div", { class: "foot" });
+  const bulk = h("div", { class: "bulk", hidden: true, role: "toolbar", "aria-label": "With the selected ones" });
   const empty = h("div", { class: "emptyline" });
-  root.append(h("div", { class: "tablebox" }, h("table", {}, h("thead", {}, head), body), empty, foot));
+  root.append(h("div", { class: "tablebox" }, h("table", {}, h("thead", {}, head), body), empty, foot), bulk);
+  const selected = new Set();
+  let keys = [], acts = null;
+  const box = (label, on, change) => h("input", { type: "checkbox", class: "pick", "aria-label": label, checked: on, onchange: (e) => change(e.currentTarget.checked) });
+  function showSelected() {
+    for (const tr of body.children) {
+      const on = selected.has(tr._key), input = tr.firstChild?.firstChild;
+      if (input?.type === "checkbox") input.checked = on;
+      tr.classList.toggle("picked", on);
+    }
+    const all = head.querySelector("input");
+    if (all) {
+      all.checked = keys.length > 0 && selected.size === keys.length;
+      all.indeterminate = selected.size > 0 && selected.size < keys.length;
+    }
+    bulk.hidden = !selected.size;
+    if (!selected.size) return;
+    bulk.replaceChildren(h("b", { class: "num" }, `${selected.size} selected`),
+      ...acts.map((a) => h("button", { class: `button small ${a.kind ?? ""}`, type: "button", onclick: () => {
+        self.c.setTriggerValue("action", { id: a.id, keys: keys.filter((k) => selected.has(k)), at: Date.now() });
+        selected.clear();
+        showSelected();
+      } }, a.icon ? icon(a.icon) : null, a.label)),
+      h("button", { class: "iconbutton", type: "button", title: "Select none", "aria-label": "Select none", onclick: () => {
+        selected.clear();
+        showSelected();
+      } }, icon("close")));
+  }
   let columns = [], columnsText = "";
 
   const tell = (id, row) => self.c.setTriggerValue("action", { id, key: row.key, at: Date.now() });
@@ -52,6 +81,15 @@ export default component((root, self) => {
         },
       }, h("i"))];
     }
+    if (column.type === "star") {
+      return [h("button", {
+        class: `iconbutton star ${v.on ? "on" : ""}`, type: "button", title: v.label, "aria-label": v.label, "aria-pressed": String(v.on),
+        onclick: (e) => {
+          e.currentTarget.classList.toggle("on");
+          tell(v.id, row);
+        },
+      }, icon("star"))];
+    }
     if (column.type === "actions") {
       return v.map((a) => h("button", { class: "iconbutton", type: "button", title: a.label, "aria-label": a.label, disabled: a.disabled, onclick: () => tell(a.id, row) }, icon(a.icon)));
     }
@@ -60,25 +98,37 @@ export default component((root, self) => {
 
   return {
     update(d) {
-      const text = JSON.stringify(d.columns);
+      acts = d.bulk ?? null;
+      keys = d.rows.map((r) => r.key);
+      const text = JSON.stringify([d.columns, !!acts]);
       if (text !== columnsText) {
         columnsText = text;
         columns = d.columns;
-        head.replaceChildren(...columns.map((c) => h("th", { class: c.align ?? "", style: c.width ? { width: c.width } : {}, scope: "col" }, c.label)));
+        head.replaceChildren(...(acts ? [h("th", { class: "t-pick" }, box("Select all on this page", false, (on) => {
+          selected.clear();
+          if (on) for (const k of keys) selected.add(k);
+          showSelected();
+        }))] : []), ...columns.map((c) => h("th", { class: c.align ?? "", style: c.width ? { width: c.width } : {}, scope: "col" }, c.label)));
         body.replaceChildren();
         body._known?.clear();
       }
       reconcile(body, d.rows, (r) => r.key,
-        () => h("tr", {}, columns.map((c) => h("td", { class: `${c.align ?? ""} t-${c.type}`, "data-label": c.label }))),
+        (row) => h("tr", {}, acts ? h("td", { class: "t-pick" }, box(`Select ${row.key}`, false, (on) => {
+          on ? selected.add(row.key) : selected.delete(row.key);
+          showSelected();
+        })) : null, columns.map((c) => h("td", { class: `${c.align ?? ""} t-${c.type}`, "data-label": c.label }))),
         (tr, row) => {
           tr.className = row.tone ?? "";
+          tr._key = row.key;
           columns.forEach((c, i) => {
-            const td = tr.children[i], now = JSON.stringify(row.cells[c.id] ?? null);
+            const td = tr.children[acts ? i + 1 : i], now = JSON.stringify(row.cells[c.id] ?? null);
             if (td._text === now) return;
             td._text = now;
             td.replaceChildren(...cell(c, row.cells[c.id], row));
           });
         });
+      for (const k of [...selected]) if (!keys.includes(k)) selected.delete(k);
+      if (acts) showSelected();
       root.querySelector("table").hidden = !d.rows.length;
       empty.hidden = d.rows.length > 0;
       if (!d.rows.length) {

@@ -1,0 +1,218 @@
+"""The dialogs of DAGs: what is done to many at once, backfills. Each says first what it will do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from boraflow.rpc.errors import ApiError
+from boraflow_ui import dag_data, data, params, states
+from boraflow_ui.components import mount
+from boraflow_ui.dialog_parts import bullets, buttons, done, plain
+from boraflow_ui.frame import close_dialog, dialog, problem
+
+# --- many at once ------------------------------------------------------------------------------------
+
+_BULK = {
+    "pause": ("Pause", "No new run of them is created and no task started; running tasks finish."),
+    "unpause": ("Unpause", "Their runs are created and their tasks started again."),
+    "trigger": ("Trigger", "Each gets one new run with the defaults of its params."),
+    "clear": (
+        "Clear failed",
+        "The failed tasks of each one's latest run, if it failed, run again.",
+    ),
+    "favorite": ("Make favorites", "They get a star, for you alone."),
+}
+
+
+@dialog("bulk")
+def bulk(values: dict[str, Any]) -> None:
+    """Do one thing to many DAGs, with progress; what failed is named."""
+    action, dag_ids = values["action"], list(values["dag_ids"])
+    verb, means = _BULK[action]
+
+    @st.dialog(f"{verb}: {len(dag_ids)} DAGs", width="medium", on_dismiss=close_dialog)
+    def show() -> None:
+        st.caption(means)
+        with st.container(height=min(240, 30 + 30 * len(dag_ids)), border=True):
+            st.markdown(bullets(dag_ids))
+        if not buttons(verb, key="bulk_go"):
+            return
+        bar = st.progress(0.0)
+        failed, changed = [], 0
+        for i, dag_id in enumerate(dag_ids, 1):
+            bar.progress(i / len(dag_ids), text=plain(dag_id))
+            try:
+                changed += _do(action, dag_id)
+            except ApiError as error:
+                failed.append(f"{dag_id}: {error.message}")
+        if failed:
+            st.error(f"Not done for {len(failed)}:\n{bullets(failed)}")
+            return
+        done(f"{verb}: {changed} of {len(dag_ids)} DAGs changed")
+
+    show()
+
+
+def _do(action: str, dag_id: str) -> bool:
+    source = data.source()
+    if action == "favorite":
+        dag_data.set_favorite(dag_id, True)
+    elif action == "trigger":
+        source.trigger(dag_id, "{}")
+    elif action == "clear":
+        latest = source.dag(dag_id).latest_runs
+        if not latest or states.RUN[latest[0].state] != "failed":
+            return False
+        source.clear_run(
+            dag_id, latest[0].run_id, only_failed=True, latest_version=False, dry_run=False
+        )
+    else:
+        source.set_paused(dag_id, action == "pause")
+    return True
+
+
+# --- backfills ---------------------------------------------------------------------------------------
+
+_REPROCESS = {
+    "none": "Only dates without a run",
+    "failed": "Also dates whose run failed",
+    "completed": "All dates, whatever their runs did",
+}
+
+
+@dialog("backfill")
+def backfill(values: dict[str, Any]) -> None:
+    """Ask for a range of dates; show what would run before it does."""
+    dag_id = values["dag_id"]
+
+    @st.dialog(f"Backfill {dag_id}", width="medium", on_dismiss=close_dialog)
+    def show() -> None:
+        today = dt.datetime.now(dt.UTC).date()
+        left, right = st.columns(2)
+        first = left.date_input(
+            "First logical date (UTC)", value=today - dt.timedelta(days=7), key="backfill_first"
+        )
+        last = right.date_input(
+            "Last logical date (UTC)", value=today - dt.timedelta(days=1), key="backfill_last"
+        )
+        reprocess = (
+            st.segmented_control(
+                "Which dates",
+                list(_REPROCESS),
+                default="none",
+                format_func=lambda r: _REPROCESS[r],
+                key="backfill_reprocess",
+            )
+            or "none"
+        )
+        left, right = st.columns(2)
+        limit = left.number_input(
+            "Runs at once", min_value=1, max_value=1000, value=10, key="backfill_limit"
+        )
+        backwards = right.toggle("Newest date first", key="backfill_backwards")
+        with st.expander("Configuration of its runs"):
+            text = st.text_area("A JSON object", value="", key="backfill_conf", placeholder="{}")
+        conf, complaint = params.parse_object(text or "")
+        if complaint:
+            st.error(plain(complaint))
+        wanted = None
+        if not complaint:
+            wanted = _plan(dag_id, first, last, reprocess, int(limit), bool(backwards), conf or {})
+        if not buttons(
+            "Create the backfill",
+            disabled=wanted is None,
+            key="backfill_go",
+        ):
+            return
+        assert wanted is not None
+        try:
+            wanted(dry_run=False, request_id=values.setdefault("request_id", str(uuid.uuid4())))
+        except ApiError as error:
+            values.pop("request_id", None)
+            problem(error, "backfill_refused")
+            return
+        done("Created the backfill")
+
+    show()
+
+
+def _plan(
+    dag_id: str,
+    first: dt.date,
+    last: dt.date,
+    reprocess: str,
+    limit: int,
+    backwards: bool,
+    conf: dict[str, Any],
+) -> Callable[..., Any] | None:
+    """Show what a backfill would do; return the call that makes it, or None when it would do nothing."""
+
+    def create(**more: Any) -> Any:
+        return dag_data.create_backfill(
+            dag_id,
+            dt.datetime.combine(first, dt.time.min, dt.UTC),
+            # The last day counts whole.
+            dt.datetime.combine(last, dt.time(23, 59, 59), dt.UTC),
+            reprocess=reprocess,
+            max_active_runs=limit,
+            run_backwards=backwards,
+            conf_json=json.dumps(conf) if conf else "",
+            **more,
+        )
+
+    try:
+        answer = create(dry_run=True)
+    except ApiError as error:
+        problem(error, "backfill_problem")
+        return None
+    dates = [t.ToDatetime(dt.UTC) for t in answer.logical_times]
+    total, skipped = answer.backfill.total_count, len(answer.backfill.skipped_dates)
+    if not dates:
+        st.info(
+            f"Nothing would run: all {total} dates of the range have a run already."
+            if total
+            else "Nothing would run: the schedule has no date in this range."
+        )
+        return None
+    st.markdown(
+        f"**{len(dates):,}{'+' if len(dates) == 1000 else ''} run{'' if len(dates) == 1 else 's'}** would be created"
+        + (f"; {skipped} of {total} dates are left out, they have a run" if skipped else "")
+        + ":"
+    )
+    mount(
+        "dates",
+        "backfill_dates",
+        {"dates": [int(d.timestamp() * 1000) for d in dates], "backwards": backwards},
+    )
+    return create
+
+
+@dialog("cancel_backfill")
+def cancel_backfill(values: dict[str, Any]) -> None:
+    """Ask once before a backfill is ended."""
+
+    @st.dialog("Cancel this backfill", on_dismiss=close_dialog)
+    def show() -> None:
+        st.markdown(
+            "It creates no more runs, and its queued runs fail. Runs that have begun finish."
+            f" {values['left']} dates are left."
+        )
+        if buttons("Cancel the backfill", key="cancel_backfill_go"):
+            try:
+                dag_data.change_backfill(values["dag_id"], values["backfill_id"], "cancel")
+            except ApiError as error:
+                problem(error, "cancel_backfill_refused")
+                return
+            done("Cancelled the backfill")
+
+    show()
+
+
+def register() -> None:
+    """Make the dialogs known (importing this module does)."""
