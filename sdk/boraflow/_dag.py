@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, overload
 
@@ -579,6 +579,7 @@ class DAG:
         variable_file_path: str | None = None,
         use_executor: bool = False,
         mark_success_pattern: Any = None,
+        hitl_responses: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run the DAG once in this process, without any service or database.
 
@@ -594,6 +595,9 @@ class DAG:
             variable_file_path: the same with variables.
             use_executor: accepted for Airflow's sake; there is no executor here.
             mark_success_pattern: tasks whose id matches are marked as success and not run.
+            hitl_responses: answers to what tasks ask people, by task id: an option, a list of options, or
+                ``{"chosen_options": [...], "params_input": {...}}``. What it does not answer is asked on
+                the terminal, or times out.
         """
         from boraflow.runtime.dagtest import run_dag
 
@@ -605,6 +609,7 @@ class DAG:
             conn_file_path=conn_file_path,
             variable_file_path=variable_file_path,
             mark_success_pattern=mark_success_pattern,
+            hitl_responses=hitl_responses,
         )
 
     def cli(self) -> None:

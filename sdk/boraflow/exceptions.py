@@ -8,6 +8,7 @@ Names are Airflow's, so that ``except`` clauses carry over; ``AirflowException``
     ├── AirflowTaskTimeout              execution_timeout ran out (``except Exception`` lets it through)
     ├── AirflowTaskTerminated           the task's process was told to stop
     ├── TaskDeferred                    raised by ``self.defer``
+    ├── TaskAwaitingInput               raised by the HITL operators
     └── Exception
         └── BoraflowException           (= AirflowException)
             ├── AirflowSkipException            the task is skipped
@@ -16,6 +17,9 @@ Names are Airflow's, so that ``except`` clauses carry over; ``AirflowException``
             ├── AirflowSensorTimeout            a sensor's timeout ran out; no retries
             ├── TaskDeferralError               the trigger of a deferred task failed
             │   └── TaskDeferralTimeout         ... or did not fire in time
+            ├── HITLRejectException             an ApprovalOperator was answered "Reject"
+            ├── HITLTriggerEventError           the waiting for people ended badly
+            │   └── HITLTimeoutError            ... nobody answered in time
             ├── AirflowBadRequest
             ├── AirflowConfigException
             ├── AirflowOptionalProviderFeatureException
@@ -105,6 +109,26 @@ class TaskDeferred(BaseException):
         return f"<TaskDeferred trigger={self.trigger} method={self.method_name}>"
 
 
+class TaskAwaitingInput(BaseException):
+    """Raised to ask people: the task gives its slot back until somebody answers."""
+
+    def __init__(
+        self,
+        *,
+        request: dict[str, Any],
+        method_name: str = "execute_complete",
+        kwargs: dict[str, Any] | None = None,
+        timeout: timedelta | float | None = None,
+    ) -> None:
+        super().__init__()
+        self.request = request
+        self.method_name = method_name
+        self.kwargs = kwargs
+        if timeout is not None and not isinstance(timeout, (int, float)):
+            timeout = timeout.total_seconds()
+        self.timeout = None if timeout is None else float(timeout)
+
+
 class AirflowSkipException(BoraflowException):
     """Raise in a task to end it as skipped."""
 
@@ -131,6 +155,18 @@ class TaskDeferralError(BoraflowException):
 
 class TaskDeferralTimeout(TaskDeferralError):
     """The trigger of a deferred task did not fire within its timeout."""
+
+
+class HITLTriggerEventError(BoraflowException):
+    """The waiting for people ended badly."""
+
+
+class HITLTimeoutError(HITLTriggerEventError):
+    """Nobody answered in time, and there are no defaults."""
+
+
+class HITLRejectException(BoraflowException):
+    """An ApprovalOperator with ``fail_on_reject`` was answered "Reject"."""
 
 
 # --- authoring and configuration -----------------------------------------------------------------

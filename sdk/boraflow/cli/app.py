@@ -16,6 +16,7 @@ from boraflow.cli import (
     db,
     doctor,
     executors,
+    hitl,
     pools,
     runs,
     services,
@@ -87,6 +88,7 @@ app.add_typer(dags.app, name="dags")
 app.add_typer(runs.app, name="runs")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(backfill.app, name="backfill")
+app.add_typer(hitl.app, name="hitl")
 app.command("deploy")(bundles.deploy)
 app.add_typer(pools.app, name="pools")
 app.add_typer(variables.app, name="variables")

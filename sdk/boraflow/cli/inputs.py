@@ -49,11 +49,11 @@ def needed_date(text: str, option: str) -> datetime:
     return value
 
 
-def conf(text: str | None) -> dict[str, Any] | None:
-    """Read a run's configuration: a JSON object, ``@FILE``, or ``-`` for standard input."""
+def conf(text: str | None, option: str = "--conf") -> dict[str, Any] | None:
+    """Read a run's configuration, or other values: a JSON object, ``@FILE``, or ``-`` for standard input."""
     if text is None:
         return None
-    source = "--conf"
+    source = option
     if text == "-":
         text = sys.stdin.read()
     elif text.startswith("@"):
@@ -62,7 +62,7 @@ def conf(text: str | None) -> dict[str, Any] | None:
             text = Path(source).read_text()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise Exit(USAGE, f"--conf: cannot read {source}: {reason}") from None
+            raise Exit(USAGE, f"{option}: cannot read {source}: {reason}") from None
     try:
         value = json.loads(text or "")
     except ValueError as error:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         Connection,
         Dag,
         Executor,
+        HitlDetail,
         Pool,
         Run,
         TaskInstance,
@@ -190,4 +191,29 @@ def connection(c: Connection) -> dict[str, Any]:
         "password": c.password,
         "extra": c.extra_json,
         "description": c.description,
+    }
+
+
+def question(d: HitlDetail) -> dict[str, Any]:
+    """Return the record of what a task asks people."""
+    return {
+        "dag_id": d.dag_id,
+        "run_id": d.run_id,
+        "task_id": d.task_id,
+        "map_index": d.map_index if d.map_index >= 0 else None,
+        "try_number": d.try_number,
+        "state": d.state,
+        "subject": d.subject,
+        "body": d.body,
+        "options": d.options,
+        "defaults": d.defaults,
+        "multiple": d.multiple,
+        "params": d.params,
+        "assigned_users": d.assigned_users,
+        "created_at": d.create_time,
+        "timeout_at": d.timeout_time,
+        "responded_at": d.response_time,
+        "responded_by": d.responded_by,
+        "chosen_options": d.chosen_options,
+        "params_input": d.params_input,
     }

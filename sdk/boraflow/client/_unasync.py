@@ -26,7 +26,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"\bopen_channel\b", "open_sync_channel"),
     (r"\bAsyncRetrying\b", "Retrying"),
     (
-        r"\bAsync(Iterator|Client|Link|Connections|Noun|Dags|Runs|Tasks|Logs|Backfills|Bundles"
+        r"\bAsync(Iterator|Client|Link|Connections|Noun|Dags|Hitl|Runs|Tasks|Logs|Backfills|Bundles"
         r"|Pools|Variables|System|Tokens|Changes)\b",
         r"\1",
     ),

@@ -19,6 +19,7 @@ from boraflow.model.states import (
     AttemptKind,
     BackfillState,
     ExecutorState,
+    HitlState,
     Outcome,
     ReprocessBehavior,
     RunState,
@@ -524,6 +525,42 @@ class LogPiece:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class HitlDetail:
+    """What a task asks people, and their answer."""
+
+    attempt_id: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    state: HitlState
+    subject: str
+    body: str
+    options: tuple[str, ...]
+    defaults: tuple[str, ...]
+    multiple: bool
+    params_json: str
+    assigned_users: tuple[str, ...]
+    create_time: datetime
+    timeout_time: datetime | None
+    response_time: datetime | None
+    responded_by: str
+    chosen_options: tuple[str, ...]
+    params_input_json: str
+
+    @property
+    def params(self) -> dict[str, dict[str, Any]]:
+        """The form: field name to ``{"value", "schema", "description"}``."""
+        return json.loads(self.params_json or "{}")
+
+    @property
+    def params_input(self) -> dict[str, Any]:
+        """The form's values, once it is answered."""
+        return json.loads(self.params_input_json or "{}")
+
+
 _ENUM_PREFIX: dict[type[StrEnum], str] = {
     TaskState: "TASK_STATE_",
     RunState: "RUN_STATE_",
@@ -533,6 +570,7 @@ _ENUM_PREFIX: dict[type[StrEnum], str] = {
     BackfillState: "BACKFILL_STATE_",
     ReprocessBehavior: "REPROCESS_BEHAVIOR_",
     ExecutorState: "EXECUTOR_STATE_",
+    HitlState: "HITL_STATE_",
 }
 
 

@@ -35,13 +35,13 @@ from boraflow.engine.runs import (
     finish,
     fits,
     forget,
-    iso,
     leave_active,
     load,
     queue,
     requeue,
     wake_up,
 )
+from boraflow.engine.settings import iso
 from boraflow.engine.state import Dag, NodeRun, Process, Run, State, Task
 from boraflow.engine.transitions import (
     AWAITING_INPUT,
@@ -382,7 +382,7 @@ def _select(
 # --- clear ---------------------------------------------------------------------------------------
 
 _ONLY_FAILED = frozenset({FAILED, UPSTREAM_FAILED})
-_ONLY_RUNNING = frozenset({RUNNING, QUEUED, DEFERRED, RESTARTING})
+_ONLY_RUNNING = frozenset({RUNNING, QUEUED, DEFERRED, AWAITING_INPUT, RESTARTING})
 
 
 def clear(state: State, command: ClearTasks, actor: str) -> Process:
@@ -492,7 +492,7 @@ def clear_task(state: State, task: Task) -> None:
     was = row.state
     active = was in (QUEUED, RUNNING, DEFERRED)
     if not active:
-        if was in FINISHED or was is TaskState.UP_FOR_RETRY:
+        if was in FINISHED or was in (TaskState.UP_FOR_RETRY, AWAITING_INPUT):
             row.max_tries = row.try_number + task.node.spec.retries
         elif row.try_number and was is not UP_FOR_RESCHEDULE:
             # Its try has not begun: it does not count.
@@ -524,8 +524,8 @@ def move_to_latest(state: State, run: Run) -> list[str]:
     present: dict[str, list[Task]] = {}
     expanded = {t.row.task_id for t in old if t.row.map_index >= 0}
     for task in old:
-        if task.row.state is DEFERRED:
-            state.deferral_changed(task, False)
+        if task.row.state in (DEFERRED, AWAITING_INPUT):
+            state.deferral_changed(task, False, pooled=task.row.state is DEFERRED)
     for task in old:
         row = task.row
         rows.append(row)
@@ -573,8 +573,8 @@ def move_to_latest(state: State, run: Run) -> list[str]:
         if before is not None:
             task.requeues = before.requeues
         _take_limits(state, task)
-        if task.row.state is DEFERRED:
-            state.deferral_changed(task, True)
+        if task.row.state in (DEFERRED, AWAITING_INPUT):
+            state.deferral_changed(task, True, pooled=task.row.state is DEFERRED)
         arm(state, task)
         if task.row.state is SCHEDULED or (task.row.state is DEFERRED and task.attempt is None):
             run.parked.append(task)

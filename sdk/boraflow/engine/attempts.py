@@ -15,9 +15,10 @@ from boraflow.engine.commands import CancelAttempt, CloseAttempt
 from boraflow.engine.placement import enqueue, leave, let_go
 from boraflow.engine.readiness import forget_directive, obey, wake
 from boraflow.engine.retries import may_retry, retry_at
-from boraflow.engine.settings import micros
+from boraflow.engine.settings import iso, micros
 from boraflow.engine.state import Attempt, Run, State, Task
 from boraflow.engine.transitions import (
+    AWAITING_INPUT,
     DEFERRED,
     FINISHED,
     QUEUED,
@@ -150,6 +151,8 @@ def arm(state: State, task: Task) -> None:
         if row.wake_at is None:
             row.wake_at = state.now
         state.at(row.wake_at, wake, task)
+    elif row.state is AWAITING_INPUT and row.wake_at is not None:
+        state.at(row.wake_at, _unanswered, task)
     elif row.state is DEFERRED and row.deadline is not None:
         state.at(Micros(row.deadline + micros(state.settings.trigger_grace)), trigger_overdue, task)
     elif row.state is RUNNING and row.deadline is not None and task.attempt is not None:
@@ -377,6 +380,9 @@ def _defer(state: State, task: Task, result: AttemptResult) -> None:
         deferral: dict[str, Any] = json.loads(result.deferral_json or "{}")
     except ValueError:
         deferral = {}
+    if deferral.get("input"):
+        _ask_people(state, task, deferral)
+        return
     if not deferral.get("trigger"):
         failed(state, task, result, "deferred without a trigger")
         return
@@ -387,6 +393,64 @@ def _defer(state: State, task: Task, result: AttemptResult) -> None:
         row.deadline = Micros(state.now + micros(float(timeout)))
         state.at(Micros(row.deadline + micros(state.settings.trigger_grace)), trigger_overdue, task)
     move(state, task, Cause.DEFERRED)
+
+
+def _ask_people(state: State, task: Task, deferral: dict[str, Any]) -> None:
+    """The task waits for a person, for as long as it said."""
+    row = task.row
+    row.next_json = json.dumps(deferral)
+    row.wake_at = None
+    timeout = deferral.get("timeout")
+    if timeout is not None:
+        row.wake_at = Micros(state.now + micros(float(timeout)))
+        state.at(row.wake_at, _unanswered, task)
+    move(state, task, Cause.ASKED)
+
+
+def resume_asked(
+    state: State, task: Task, cause: Cause, event: dict[str, Any], reason: str
+) -> None:
+    """Let a task that waited for a person go on."""
+    row = task.row
+    deferral = json.loads(row.next_json or "{}")
+    row.next_json = json.dumps(
+        {
+            "method": deferral.get("method") or "execute_complete",
+            "kwargs": deferral.get("kwargs") or {},
+            "event": event,
+        }
+    )
+    row.wake_at = None
+    row.scheduled_at = state.now
+    move(state, task, cause, reason)
+    enqueue(state, task)
+
+
+def _unanswered(state: State, task: Task) -> None:
+    """Nobody answered in time: its defaults are the answer, or it fails."""
+    row = task.row
+    if (
+        row.state is not AWAITING_INPUT
+        or task.dropped
+        or row.wake_at is None
+        or row.wake_at > state.now
+    ):
+        return
+    asked = json.loads(row.next_json or "{}").get("input") or {}
+    defaults = asked.get("defaults") or []
+    if not defaults:
+        error = "nobody answered in time, and there are no defaults"
+        event = {"error": error, "error_type": "timeout"}
+        resume_asked(state, task, Cause.UNANSWERED, event, error)
+        return
+    params = asked.get("params") or {}
+    event = {
+        "chosen_options": defaults,
+        "params_input": {k: p.get("value") for k, p in params.items()},
+        "responded_at": iso(state.now),
+        "responded_by_user": {"id": "Fallback to defaults", "name": "Fallback to defaults"},
+    }
+    resume_asked(state, task, Cause.UNANSWERED, event, "nobody answered in time: its defaults hold")
 
 
 def _fold_wait(state: State, task: Task, result: AttemptResult) -> None:

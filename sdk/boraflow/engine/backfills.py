@@ -13,7 +13,8 @@ from boraflow.engine import actions, calendar
 from boraflow.engine.commands import AskRuns
 from boraflow.engine.events import ControlBackfill, CreateBackfill
 from boraflow.engine.refusal import Refused
-from boraflow.engine.runs import as_datetime, as_micros, create, iso, load
+from boraflow.engine.runs import as_datetime, as_micros, create, load
+from boraflow.engine.settings import iso
 from boraflow.engine.state import Backfill, Dag, Process, State
 from boraflow.model.params import ConfError, check_conf, parse_conf
 from boraflow.model.rows import BackfillRow, Micros, RunRow

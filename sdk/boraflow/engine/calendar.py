@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from boraflow.engine.commands import AskRuns, AskTimetable
-from boraflow.engine.runs import as_datetime, as_micros, create, iso
+from boraflow.engine.runs import as_datetime, as_micros, create
+from boraflow.engine.settings import iso
 from boraflow.engine.state import Dag, Process, State
 from boraflow.model.rows import Micros, RunRow
 from boraflow.model.spec import DagSpec

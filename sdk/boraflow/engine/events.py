@@ -271,6 +271,20 @@ class Explain:
 
 
 @dataclass(frozen=True, slots=True)
+class RespondHitl:
+    """A person answers what a task asks."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    chosen_options: tuple[str, ...] = ()
+    params_input_json: str = "{}"
+    user: str = ""
+    """Who answers; empty is the actor."""
+
+
+@dataclass(frozen=True, slots=True)
 class DrainExecutor:
     executor_id: str
     drain: bool = True
@@ -298,6 +312,7 @@ Command = (
     | CreateBackfill
     | ControlBackfill
     | Explain
+    | RespondHitl
     | DrainExecutor
     | DeleteDag
     | DeleteRun

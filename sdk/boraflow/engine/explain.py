@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from boraflow.engine import actions, mapping, past, readiness
+from boraflow.engine import actions, hitl, mapping, past, readiness
 from boraflow.engine.events import Explain
 from boraflow.engine.placement import matches, takes_work
 from boraflow.engine.refusal import Refused
-from boraflow.engine.runs import iso
+from boraflow.engine.settings import iso
 from boraflow.engine.state import Process, Run, Session, State, Task
 from boraflow.engine.transitions import FINISHED
 from boraflow.model.graph import Relation
@@ -113,8 +113,9 @@ def _summary(state: State, task: Task, answer: _Answer) -> str:
         case TaskState.DEFERRED:
             return _deferred(state, task, answer)
         case TaskState.AWAITING_INPUT:
-            answer.add("input", False, "a person has to answer")
-            return "It waits for a person's answer."
+            until = f", until {iso(row.wake_at)}" if row.wake_at else ""
+            answer.add("input", False, f"it waits for {hitl.waiting_for(task)}{until}")
+            return f"It waits for {hitl.waiting_for(task)}{until}. Answer with: bora hitl respond."
         case _:
             _dependencies(state, task, answer)
             reason = f": {row.reason}" if row.reason else ""

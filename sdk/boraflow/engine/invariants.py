@@ -5,6 +5,7 @@ from __future__ import annotations
 from boraflow.engine.placement import WAIT
 from boraflow.engine.state import DONE, Gate, Limit, NodeRun, Pool, State, Task
 from boraflow.engine.transitions import (
+    AWAITING_INPUT,
     CATEGORY,
     DEFERRED,
     FINISHED,
@@ -156,9 +157,10 @@ def _check_limits(state: State) -> None:
             for limit in nr.limits or ():
                 limits[id(limit)] = limit
             for task in nr.tasks:
-                if task.row.state is DEFERRED:
+                if task.row.state in (DEFERRED, AWAITING_INPUT):
                     spec = nr.node.spec
-                    deferred[spec.pool] = deferred.get(spec.pool, 0) + spec.pool_slots
+                    if task.row.state is DEFERRED:
+                        deferred[spec.pool] = deferred.get(spec.pool, 0) + spec.pool_slots
                     for limit in state.limits_of(nr)[1:]:
                         used[id(limit)] = used.get(id(limit), 0) + 1
     for key, limit in limits.items():
@@ -203,4 +205,6 @@ def _check_progress(state: State) -> None:
                 assert placed or task.attempt is not None, f"{task}: {row.state}, forgotten"
             elif row.state in (UP_FOR_RETRY, UP_FOR_RESCHEDULE):
                 assert row.wake_at is not None, f"{task}: {row.state} for ever"
+                assert id(task) in timed, f"{task}: {row.state} without a timer"
+            elif row.state is AWAITING_INPUT and row.wake_at is not None:
                 assert id(task) in timed, f"{task}: {row.state} without a timer"

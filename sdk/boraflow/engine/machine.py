@@ -20,6 +20,7 @@ from boraflow.engine import (
     callbacks,
     executors,
     explain,
+    hitl,
     invariants,
     past,
     placement,
@@ -52,6 +53,7 @@ from boraflow.engine.events import (
     MarkTasks,
     PoolsChanged,
     Requested,
+    RespondHitl,
     SetPaused,
     Snapshot,
     Tick,
@@ -60,7 +62,14 @@ from boraflow.engine.events import (
 from boraflow.engine.refusal import Refused
 from boraflow.engine.settings import EngineSettings, micros
 from boraflow.engine.state import Attempt, Dag, Pool, Process, Run, Session, State, Task, copy_task
-from boraflow.engine.transitions import DEFERRED, QUEUED, RESTARTING, RUNNING, SCHEDULED
+from boraflow.engine.transitions import (
+    AWAITING_INPUT,
+    DEFERRED,
+    QUEUED,
+    RESTARTING,
+    RUNNING,
+    SCHEDULED,
+)
 from boraflow.model.rows import AttemptRow, DagRow, Micros, RunRow, TaskRow
 from boraflow.model.states import AttemptKind, Outcome, RunState
 
@@ -406,6 +415,8 @@ class Engine:
                 return backfills.control(state, c)
             case Explain() as c:
                 return explain.explain(state, c)
+            case RespondHitl() as c:
+                return hitl.respond(state, c, actor)
             case DrainExecutor() as c:
                 return actions.drain_executor(state, c)
             case DeleteDag() as c:
@@ -503,8 +514,8 @@ class Engine:
                 for limit in attempt.limits:
                     limit.used += 1
             for task in run.tasks():
-                if task.row.state is DEFERRED:
-                    state.deferral_changed(task, True)
+                if task.row.state in (DEFERRED, AWAITING_INPUT):
+                    state.deferral_changed(task, True, pooled=task.row.state is DEFERRED)
             if run.row.state is RunState.QUEUED:
                 runs.queue(state, run)
             elif run.row.state is RunState.RUNNING:

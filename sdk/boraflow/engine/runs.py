@@ -35,11 +35,6 @@ ENDING: dict[str, RunState] = {
 }
 
 
-def iso(at: int) -> str:
-    """Return an instant as run ids spell it."""
-    return (_EPOCH + timedelta(microseconds=at)).isoformat()
-
-
 def as_datetime(at: int) -> datetime:
     """Return an instant as an aware datetime."""
     return _EPOCH + timedelta(microseconds=at)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from boraflow.model.rows import Micros
 
 SECOND = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +51,8 @@ class EngineSettings:
 def micros(seconds: float) -> Micros:
     """Return a length of time in Micros."""
     return Micros(int(seconds * SECOND))
+
+
+def iso(at: int) -> str:
+    """Return an instant as run ids spell it."""
+    return (_EPOCH + timedelta(microseconds=at)).isoformat()

@@ -629,14 +629,18 @@ class State:
             if not heap:
                 limit.parked.pop(parked_lane, None)
 
-    def deferral_changed(self, task: Task, deferred: bool) -> None:
-        """A task began or ceased to be deferred: count it where deferred ones count."""
+    def deferral_changed(self, task: Task, deferred: bool, *, pooled: bool = True) -> None:
+        """A task began or ceased to be deferred: count it where deferred ones count.
+
+        One that awaits input (not ``pooled``) counts against its own limits, never against a pool.
+        """
         nr = task.nr
         if nr is None:
             return
         step = 1 if deferred else -1
-        pool = self.pool(nr.node.spec.pool)
-        pool.deferred += step * nr.node.spec.pool_slots
+        if pooled:
+            pool = self.pool(nr.node.spec.pool)
+            pool.deferred += step * nr.node.spec.pool_slots
         for limit in self.limits_of(nr)[1:]:
             limit.used += step
             if not deferred:

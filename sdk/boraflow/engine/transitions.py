@@ -54,6 +54,9 @@ class Cause(StrEnum):
     DEFERRED = "waits for its trigger"
     FIRED = "trigger fired"
     TRIGGER_FAILED = "trigger failed"
+    ASKED = "waits for a person"
+    ANSWERED = "answered"
+    UNANSWERED = "not answered in time"
     REQUEUED = "taken back from its executor"
     CLEARED = "cleared"
     STOPPED = "stopped, to run again"
@@ -86,6 +89,9 @@ TABLE: dict[Cause, dict[TaskState, TaskState]] = {
     Cause.DEFERRED: dict.fromkeys(_HELD, DEFERRED),
     Cause.FIRED: {DEFERRED: SCHEDULED},
     Cause.TRIGGER_FAILED: {DEFERRED: SCHEDULED},
+    Cause.ASKED: dict.fromkeys(_HELD, AWAITING_INPUT),
+    Cause.ANSWERED: {AWAITING_INPUT: SCHEDULED},
+    Cause.UNANSWERED: {AWAITING_INPUT: SCHEDULED},
     Cause.REQUEUED: dict.fromkeys(_HELD, SCHEDULED),
     Cause.CLEARED: {
         **dict.fromkeys(FINISHED, NONE),
@@ -165,6 +171,8 @@ def count_state(state: State, task: Task, old: TaskState, new: TaskState) -> Non
         _count_downstream(state, task, was, now)
     if old is DEFERRED or new is DEFERRED:
         state.deferral_changed(task, new is DEFERRED)
+    elif old is AWAITING_INPUT or new is AWAITING_INPUT:
+        state.deferral_changed(task, new is AWAITING_INPUT, pooled=False)
     if run.successors:
         state.past_changed.append(task)
     if run.waiting == run.unfinished:

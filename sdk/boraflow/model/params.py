@@ -25,7 +25,12 @@ def parse_conf(text: str) -> dict[str, Any]:
     return conf
 
 
-def check_conf(params: dict[str, dict[str, Any]], conf: dict[str, Any]) -> dict[str, Any]:
+def check_conf(
+    params: dict[str, dict[str, Any]],
+    conf: dict[str, Any],
+    *,
+    what: str = "conf does not fit the DAG's params",
+) -> dict[str, Any]:
     """Return the params' values under ``conf``, each checked against its JSON schema.
 
     Raises:
@@ -46,7 +51,7 @@ def check_conf(params: dict[str, dict[str, Any]], conf: dict[str, Any]) -> dict[
         if problem:
             wrong.append(f"{name!r}: {problem}")
     if wrong:
-        raise ConfError("conf does not fit the DAG's params: " + "; ".join(wrong))
+        raise ConfError(f"{what}: " + "; ".join(wrong))
     return values | conf
 
 

@@ -155,7 +155,8 @@ class AttemptResult:
     """For RESCHEDULED."""
     deferral_json: str | None = None
     """For DEFERRED: ``{"trigger": {"classpath": str, "kwargs": {...}}, "method": str, "kwargs": {...},
-    "timeout": seconds or null, "queue": str or null}``."""
+    "timeout": seconds or null, "queue": str or null}``; a task that asks people has ``"input"`` (the
+    question, see :mod:`boraflow.operators.hitl`) in place of ``"trigger"``."""
     event_json: str | None = None
     """For FIRED: the event's payload as JSON; for a trigger that raised, outcome is FAILED instead."""
     retry_delay: float | None = None

@@ -154,6 +154,17 @@ class BackfillState(StrEnum):
     COMPLETED = "completed"
 
 
+class HitlState(StrEnum):
+    """Whether what a task asked people waits for an answer."""
+
+    PENDING = "pending"
+    RESPONDED = "responded"
+    TIMED_OUT = "timed_out"
+    """Nobody answered in time: its defaults were taken, or its task failed."""
+    ENDED = "ended"
+    """Its task was cleared, marked or ended meanwhile."""
+
+
 class ReprocessBehavior(StrEnum):
     """What a backfill does where a run of that date exists already."""
 

@@ -139,6 +139,10 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     f"{_M}TaskService/ExplainTask": _READ,
     f"{_M}TaskService/ListXcoms": _READ,
     f"{_M}TaskService/GetXcom": _READ,
+    # Human in the loop
+    f"{_M}HitlService/ListHitlDetails": _READ,
+    f"{_M}HitlService/GetHitlDetail": _READ,
+    f"{_M}HitlService/RespondHitl": _OPERATE,
     # Backfills
     f"{_M}BackfillService/CreateBackfill": _OPERATE,
     f"{_M}BackfillService/GetBackfill": _READ,

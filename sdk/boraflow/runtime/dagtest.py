@@ -51,6 +51,7 @@ from boraflow.model.rows import (
 from boraflow.model.spec import DagSpec, TimetableSpec, to_json
 from boraflow.model.states import RUN_FINISHED, AttemptKind, Outcome, RunState, TaskState
 from boraflow.model.timetables import TimeRestriction, infer_manual_data_interval, next_dagrun_info
+from boraflow.runtime.dagtest_people import People
 from boraflow.runtime.memory_store import MemoryStore, as_connection, read_secrets
 from boraflow.runtime.runner import run_attempt, run_trigger
 from boraflow.runtime.serialize import dag_to_spec
@@ -63,6 +64,7 @@ log = logging.getLogger("boraflow.dagtest")
 
 _FOREVER = 1e9  # seconds: no lease or queue timeout ends a run that sits at a breakpoint
 _RETURN = "return_value"
+_TIMED = (TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE, TaskState.AWAITING_INPUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,7 @@ def run_dag(
     conn_file_path: str | None = None,
     variable_file_path: str | None = None,
     mark_success_pattern: str | re.Pattern[str] | None = None,
+    hitl_responses: Mapping[str, Any] | None = None,
 ) -> DagTestRun:
     """Run a DAG once in this process; see :meth:`boraflow.DAG.test`.
 
@@ -248,7 +251,8 @@ def run_dag(
     )
     former = _clock.set_offset(0)
     try:
-        return _Driver(dag, store, mark_success_pattern).run(run_after, logical_date, run_conf)
+        driver = _Driver(dag, store, mark_success_pattern, hitl_responses)
+        return driver.run(run_after, logical_date, run_conf)
     finally:
         _clock.set_offset(former)
 
@@ -267,9 +271,16 @@ class _Wait:
 class _Driver:
     """The shell around the engine: applies commits, runs attempts, moves the clock."""
 
-    def __init__(self, dag: DAG, store: MemoryStore, pattern: str | re.Pattern[str] | None) -> None:
+    def __init__(
+        self,
+        dag: DAG,
+        store: MemoryStore,
+        pattern: str | re.Pattern[str] | None,
+        answers: Mapping[str, Any] | None,
+    ) -> None:
         self.dag = dag
         self.store = store
+        self.people = People(answers)
         self.pattern = None if pattern is None else re.compile(pattern)
         spec = dag_to_spec(dag)
         store.task_order = tuple(t.task_id for t in spec.tasks)
@@ -389,6 +400,8 @@ class _Driver:
             finished = bool(run_key) and self.store.runs[run_key].state in RUN_FINISHED
             if finished and not self.waits:
                 return run_key
+            if self._ask_people():
+                continue
             if self.waits and not self._next_wake():
                 self._wait()
                 continue
@@ -400,14 +413,25 @@ class _Driver:
             _clock.advance(due)
             self.step(Tick())
 
+    def _ask_people(self) -> bool:
+        """Answer what tasks ask, as far as it is known or somebody sits there."""
+        alone = not self.waits and self._next_wake() is None
+        answers = self.people.answers(list(self.store.tasks.values()), self.store.runs, alone)
+        for command_id, command in answers:
+            self.step(Requested(command_id, "dag.test", command))
+            self._commit()
+            reply = self.store.replies.get(command_id)
+            if reply is not None and reply.code != "OK":
+                raise BoraflowException(reply.message)
+        return bool(answers)
+
     def _next_wake(self) -> Micros | None:
-        """Return when the next retry or poke is due."""
+        """Return when the next retry or poke is due, or a question's timeout."""
         return min(
             (
                 t.wake_at
                 for t in self.store.tasks.values()
-                if t.wake_at is not None
-                and t.state in (TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE)
+                if t.wake_at is not None and t.state in _TIMED
             ),
             default=None,
         )

@@ -187,6 +187,7 @@ _SHOWN = {
     TaskState.UP_FOR_RETRY: "will be tried again",
     TaskState.UP_FOR_RESCHEDULE: "will be poked again",
     TaskState.DEFERRED: "waits for its trigger",
+    TaskState.AWAITING_INPUT: "waits for a person",
 }
 
 

@@ -9,7 +9,7 @@ raised                                             outcome
 nothing                                            SUCCESS
 AirflowSkipException                               SKIPPED
 AirflowRescheduleException                         RESCHEDULED
-TaskDeferred                                       DEFERRED
+TaskDeferred, TaskAwaitingInput                    DEFERRED
 AirflowFailException, AirflowSensorTimeout,
 AirflowTaskTerminated                              FAILED, not retryable
 anything else, SystemExit and a timeout too        FAILED, retryable (a retry policy may decide)
@@ -51,6 +51,7 @@ from boraflow.exceptions import (
     AirflowSkipException,
     AirflowTaskTerminated,
     AirflowTaskTimeout,
+    TaskAwaitingInput,
     TaskDeferred,
     UnmappableXComTypePushed,
     XComForMappingNotPushed,
@@ -332,7 +333,26 @@ class _Attempt:
                 return self._deferred(err)
             except Exception as failure:  # noqa: BLE001 (an unusable trigger is the task's failure)
                 return self._failed(failure)
+        if isinstance(err, TaskAwaitingInput):
+            try:
+                return self._asked(err)
+            except Exception as failure:  # noqa: BLE001 (so is a question that cannot be kept)
+                return self._failed(failure)
         return self._failed(err)
+
+    def _asked(self, question: TaskAwaitingInput) -> AttemptResult:
+        result = self._result(Outcome.DEFERRED)
+        what = f"task '{self.task.task_id}' question, argument"
+        result.deferral_json = json.dumps(
+            {
+                "input": question.request,
+                "method": question.method_name,
+                "kwargs": encode(question.kwargs or {}, what),
+                "timeout": question.timeout,
+            }
+        )
+        log.info("Pausing task as AWAITING_INPUT")
+        return result
 
     def _deferred(self, deferral: TaskDeferred) -> AttemptResult:
         result = self._result(Outcome.DEFERRED)

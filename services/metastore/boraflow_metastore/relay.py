@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from boraflow.api.metastore.v1 import (
     backfill_service_pb2,
     dag_service_pb2,
+    hitl_service_pb2,
     run_service_pb2,
     system_service_pb2,
     task_service_pb2,
@@ -29,7 +30,7 @@ from boraflow.rpc.auth import current_caller
 from boraflow.rpc.errors import ApiError, unavailable
 from boraflow.wire import TASK_STATE_TO, timestamp
 from boraflow_metastore.leadership import Leadership
-from boraflow_metastore.store import dags, runs, system, tasks
+from boraflow_metastore.store import dags, hitl, runs, system, tasks
 from boraflow_metastore.store.caches import Caches
 from boraflow_metastore.store.database import Session
 from boraflow_metastore.store.reader import Reader
@@ -50,6 +51,8 @@ class Command(NamedTuple):
     """Builds the response from rows as the commit left them and the engine's value."""
     carry_out: Callable[[Transaction, Caches, Any], None] | None = None
     """What the metastore itself does in the leader's commit."""
+    keep: Callable[[Transaction, Value], None] | None = None
+    """What it stores of the engine's value, even when it does not know the call any more."""
 
 
 def _trigger(session: Session, caches: Caches, request: Any, value: Value) -> Message:
@@ -173,6 +176,13 @@ COMMANDS: dict[str, Command] = {
         lambda s, c, q, v: task_service_pb2.MarkTasksResponse(affected=_affected(s, c, q, v)),
     ),
     "ExplainTask": Command("explain_task", _explain),
+    "RespondHitl": Command(
+        "respond_hitl",
+        lambda s, _c, _q, v: hitl_service_pb2.RespondHitlResponse(
+            hitl_detail=hitl.detail_of(s, str(v["attempt_id"]), int(v["responded_us"]))
+        ),
+        keep=hitl.keep_answer,
+    ),
     "PauseDag": Command(
         "pause_dag",
         lambda s, _c, q, _v: dag_service_pb2.PauseDagResponse(dag=dags.get_dag(s, q.dag_id)),
@@ -308,6 +318,8 @@ class Relay:
         if command is None:
             return
         value = json.loads(reply.value_json or "{}")
+        if command.keep is not None:
+            command.keep(transaction, value)
         if pending is None:
             kind = _CREATING.get(method)
             if kind is not None and not request_id.startswith(_ANONYMOUS):

@@ -17,6 +17,7 @@ from boraflow.api.metastore.v1 import (
     connection_service_pb2_grpc,
     dag_service_pb2_grpc,
     execution_service_pb2_grpc,
+    hitl_service_pb2_grpc,
     log_service_pb2_grpc,
     pool_service_pb2_grpc,
     run_service_pb2_grpc,
@@ -44,6 +45,7 @@ from boraflow_metastore.servicers.changes import ChangeServicer
 from boraflow_metastore.servicers.connections import ConnectionServicer
 from boraflow_metastore.servicers.dags import DagServicer
 from boraflow_metastore.servicers.execution import ExecutionServicer
+from boraflow_metastore.servicers.hitl import HitlServicer
 from boraflow_metastore.servicers.logs import LogServicer
 from boraflow_metastore.servicers.pools import PoolServicer
 from boraflow_metastore.servicers.runs import RunServicer
@@ -253,6 +255,11 @@ def _services(parts: Parts, logs: LogServicer) -> list[Registration]:
             backfill_service_pb2_grpc.add_BackfillServiceServicer_to_server,
             BackfillServicer(parts),
             _API + "BackfillService",
+        ),
+        (
+            hitl_service_pb2_grpc.add_HitlServiceServicer_to_server,
+            HitlServicer(parts),
+            _API + "HitlService",
         ),
         (log_service_pb2_grpc.add_LogServiceServicer_to_server, logs, _API + "LogService"),
         (

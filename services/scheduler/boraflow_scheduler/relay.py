@@ -25,6 +25,7 @@ from boraflow.engine.events import (
     MarkRun,
     MarkTasks,
     Requested,
+    RespondHitl,
     SetPaused,
     TriggerRun,
 )
@@ -127,6 +128,18 @@ def _explain_task(r: Any) -> Command:
     return Explain(r.dag_id, r.run_id, r.task_id, map_index)
 
 
+def _respond_hitl(r: Any) -> Command:
+    return RespondHitl(
+        r.dag_id,
+        r.run_id,
+        r.task_id,
+        r.map_index if r.HasField("map_index") else -1,
+        tuple(r.chosen_options),
+        r.params_input_json or "{}",
+        r.user,
+    )
+
+
 def _create_backfill(r: Any) -> Command:
     behavior = r.reprocess_behavior
     return CreateBackfill(
@@ -150,6 +163,7 @@ _COMMANDS: dict[str, Callable[[Any], Command]] = {
     "clear_tasks": _clear_tasks,
     "mark_tasks": _mark_tasks,
     "explain_task": _explain_task,
+    "respond_hitl": _respond_hitl,
     "pause_dag": lambda r: SetPaused(r.dag_id, True),
     "unpause_dag": lambda r: SetPaused(r.dag_id, False),
     "delete_dag": lambda r: DeleteDag(r.dag_id),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from boraflow.client._aio.backfills import AsyncBackfills
     from boraflow.client._aio.bundles import AsyncBundles
     from boraflow.client._aio.dags import AsyncDags
+    from boraflow.client._aio.hitl import AsyncHitl
     from boraflow.client._aio.runs import AsyncRuns
     from boraflow.client._aio.store import AsyncConnections, AsyncPools, AsyncVariables
     from boraflow.client._aio.system import AsyncChanges, AsyncSystem, AsyncTokens
@@ -91,6 +92,13 @@ class AsyncClient:
         from boraflow.client._aio.tasks import AsyncLogs
 
         return AsyncLogs(self._link)
+
+    @cached_property
+    def hitl(self) -> AsyncHitl:
+        """What tasks ask people."""
+        from boraflow.client._aio.hitl import AsyncHitl
+
+        return AsyncHitl(self._link)
 
     @cached_property
     def backfills(self) -> AsyncBackfills:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from boraflow.client._sync.backfills import Backfills
     from boraflow.client._sync.bundles import Bundles
     from boraflow.client._sync.dags import Dags
+    from boraflow.client._sync.hitl import Hitl
     from boraflow.client._sync.runs import Runs
     from boraflow.client._sync.store import Connections, Pools, Variables
     from boraflow.client._sync.system import Changes, System, Tokens
@@ -92,6 +93,13 @@ class Client:
         from boraflow.client._sync.tasks import Logs
 
         return Logs(self._link)
+
+    @cached_property
+    def hitl(self) -> Hitl:
+        """What tasks ask people."""
+        from boraflow.client._sync.hitl import Hitl
+
+        return Hitl(self._link)
 
     @cached_property
     def backfills(self) -> Backfills:

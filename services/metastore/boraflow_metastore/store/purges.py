@@ -44,6 +44,7 @@ def remove_batch(transaction: Transaction, run_key: str) -> int:
     count = 0
     for table, key in (
         ("xcom", "run_key, task_id, map_index, key"),
+        ("hitl_detail", "attempt_id"),
         ("attempt", "attempt_id"),
         ("task_instance", "run_key, task_id, map_index"),
     ):

@@ -9,6 +9,7 @@ from boraflow.api.metastore.v1 import execution_service_pb2 as epb
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
 from boraflow.api.model.v1 import states_pb2
 from boraflow_metastore.store import rows
+from boraflow_metastore.store.hitl import keep_asked
 from boraflow_metastore.store.writer import Transaction
 
 _SELECT = (
@@ -59,6 +60,7 @@ def _close(
     closes = []
     xcoms: dict[tuple[str, str, int, str], tuple[Any, ...]] = {}
     late = []
+    asked = []
     for report in ended:
         result = report.result
         attempt_id = result.attempt_id
@@ -81,10 +83,14 @@ def _close(
         for x in report.xcoms:
             key = (row[1], row[2], row[3], x.key)
             xcoms[key] = (*key, x.value_json, now)
+        if outcome == "deferred" and '"input"' in result.deferral_json:
+            asked.append((row[1:4], result))
         news.closed.append(result)
         news.released.append(attempt_id)
     rows.close_attempts.run(transaction, closes)
     rows.insert_xcoms.run(transaction, list(xcoms.values()))
+    if asked:
+        keep_asked(transaction, asked)
     # Somebody else closed it, but now its process is known gone too.
     transaction.execute_in("UPDATE attempt SET released = 1 WHERE attempt_id IN :values", late)
 

@@ -285,6 +285,35 @@ xcom = Table(
     _us("created_us"),
 )
 
+_UNANSWERED = text("responded_us = 0")
+
+#: What attempts asked people. Whether it is pending still, its task instance's state tells.
+hitl_detail = Table(
+    "hitl_detail",
+    metadata,
+    _key("attempt_id"),
+    _text("run_key"),
+    _text("task_id"),
+    _int("map_index", "-1"),
+    _int("try_number"),
+    # The question, a JSON object.
+    _text("request_json"),
+    _us("created_us"),
+    _us("timeout_us"),
+    _us("responded_us"),
+    _text("responded_by"),
+    _text("response_json"),
+    Index("ix_hitl_detail_task", "run_key", "task_id", "map_index"),
+    Index("ix_hitl_detail_newest", "created_us", "attempt_id"),
+    Index(
+        "ix_hitl_detail_unanswered",
+        "created_us",
+        "attempt_id",
+        sqlite_where=_UNANSWERED,
+        postgresql_where=_UNANSWERED,
+    ),
+)
+
 pool = Table(
     "pool",
     metadata,

@@ -9,6 +9,7 @@ the hot path converts nothing.
 from boraflow.api.metastore.v1 import backfill_service_pb2 as _backfill_service_pb2
 from boraflow.api.metastore.v1 import bundle_service_pb2 as _bundle_service_pb2
 from boraflow.api.metastore.v1 import dag_service_pb2 as _dag_service_pb2
+from boraflow.api.metastore.v1 import hitl_service_pb2 as _hitl_service_pb2
 from boraflow.api.metastore.v1 import run_service_pb2 as _run_service_pb2
 from boraflow.api.metastore.v1 import system_service_pb2 as _system_service_pb2
 from boraflow.api.metastore.v1 import task_service_pb2 as _task_service_pb2
@@ -1029,6 +1030,7 @@ class RelayedCommand(_message.Message):
     RESUME_BACKFILL_FIELD_NUMBER: _builtins.int
     CANCEL_BACKFILL_FIELD_NUMBER: _builtins.int
     DRAIN_EXECUTOR_FIELD_NUMBER: _builtins.int
+    RESPOND_HITL_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
     """Answered by a CommandReply in a commit."""
     actor: _builtins.str
@@ -1097,6 +1099,10 @@ class RelayedCommand(_message.Message):
     def drain_executor(self) -> _system_service_pb2.DrainExecutorRequest:
         """SystemService."""
 
+    @_builtins.property
+    def respond_hitl(self) -> _hitl_service_pb2.RespondHitlRequest:
+        """HitlService."""
+
     def __init__(
         self,
         *,
@@ -1118,12 +1124,13 @@ class RelayedCommand(_message.Message):
         resume_backfill: _backfill_service_pb2.ResumeBackfillRequest | None = ...,
         cancel_backfill: _backfill_service_pb2.CancelBackfillRequest | None = ...,
         drain_executor: _system_service_pb2.DrainExecutorRequest | None = ...,
+        respond_hitl: _hitl_service_pb2.RespondHitlRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_backfill", b"cancel_backfill", "cancel_run", b"cancel_run", "clear_run", b"clear_run", "clear_tasks", b"clear_tasks", "create_backfill", b"create_backfill", "delete_dag", b"delete_dag", "delete_run", b"delete_run", "drain_executor", b"drain_executor", "explain_task", b"explain_task", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "pause_dag", b"pause_dag", "request", b"request", "resume_backfill", b"resume_backfill", "trigger_run", b"trigger_run", "unpause_dag", b"unpause_dag"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_backfill", b"cancel_backfill", "cancel_run", b"cancel_run", "clear_run", b"clear_run", "clear_tasks", b"clear_tasks", "create_backfill", b"create_backfill", "delete_dag", b"delete_dag", "delete_run", b"delete_run", "drain_executor", b"drain_executor", "explain_task", b"explain_task", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "pause_dag", b"pause_dag", "request", b"request", "respond_hitl", b"respond_hitl", "resume_backfill", b"resume_backfill", "trigger_run", b"trigger_run", "unpause_dag", b"unpause_dag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "cancel_run", b"cancel_run", "clear_run", b"clear_run", "clear_tasks", b"clear_tasks", "command_id", b"command_id", "create_backfill", b"create_backfill", "delete_dag", b"delete_dag", "delete_run", b"delete_run", "drain_executor", b"drain_executor", "explain_task", b"explain_task", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "pause_dag", b"pause_dag", "request", b"request", "resume_backfill", b"resume_backfill", "trigger_run", b"trigger_run", "unpause_dag", b"unpause_dag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "cancel_run", b"cancel_run", "clear_run", b"clear_run", "clear_tasks", b"clear_tasks", "command_id", b"command_id", "create_backfill", b"create_backfill", "delete_dag", b"delete_dag", "delete_run", b"delete_run", "drain_executor", b"drain_executor", "explain_task", b"explain_task", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "pause_dag", b"pause_dag", "request", b"request", "respond_hitl", b"respond_hitl", "resume_backfill", b"resume_backfill", "trigger_run", b"trigger_run", "unpause_dag", b"unpause_dag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["trigger_run", "cancel_run", "mark_run", "clear_run", "delete_run", "clear_tasks", "mark_tasks", "explain_task", "pause_dag", "unpause_dag", "delete_dag", "create_backfill", "pause_backfill", "resume_backfill", "cancel_backfill", "drain_executor"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["trigger_run", "cancel_run", "mark_run", "clear_run", "delete_run", "clear_tasks", "mark_tasks", "explain_task", "pause_dag", "unpause_dag", "delete_dag", "create_backfill", "pause_backfill", "resume_backfill", "cancel_backfill", "drain_executor", "respond_hitl"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 

@@ -280,6 +280,38 @@ BACKFILL_STATE_COMPLETED: BackfillState.ValueType  # 4
 """All its runs finished."""
 Global___BackfillState: _TypeAlias = BackfillState  # noqa: Y015
 
+class _HitlState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HitlStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HitlState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HITL_STATE_UNSPECIFIED: _HitlState.ValueType  # 0
+    """Not set; a receiver rejects it."""
+    HITL_STATE_PENDING: _HitlState.ValueType  # 1
+    """Nobody has answered."""
+    HITL_STATE_RESPONDED: _HitlState.ValueType  # 2
+    """Answered."""
+    HITL_STATE_TIMED_OUT: _HitlState.ValueType  # 3
+    """Nobody answered in time: its defaults were taken, or its task failed."""
+    HITL_STATE_ENDED: _HitlState.ValueType  # 4
+    """Its task was cleared, marked or ended meanwhile."""
+
+class HitlState(_HitlState, metaclass=_HitlStateEnumTypeWrapper):
+    """Whether what a task asked people waits for an answer."""
+
+HITL_STATE_UNSPECIFIED: HitlState.ValueType  # 0
+"""Not set; a receiver rejects it."""
+HITL_STATE_PENDING: HitlState.ValueType  # 1
+"""Nobody has answered."""
+HITL_STATE_RESPONDED: HitlState.ValueType  # 2
+"""Answered."""
+HITL_STATE_TIMED_OUT: HitlState.ValueType  # 3
+"""Nobody answered in time: its defaults were taken, or its task failed."""
+HITL_STATE_ENDED: HitlState.ValueType  # 4
+"""Its task was cleared, marked or ended meanwhile."""
+Global___HitlState: _TypeAlias = HitlState  # noqa: Y015
+
 class _ReprocessBehavior:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015

@@ -242,6 +242,35 @@ def upgrade() -> None:
     )
     op.create_index("ix_executor_state", "executor", ["state", "name"], unique=False)
     op.create_table(
+        "hitl_detail",
+        sa.Column("attempt_id", sa.Text(), nullable=False),
+        sa.Column("run_key", sa.Text(), server_default="", nullable=False),
+        sa.Column("task_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("map_index", sa.Integer(), server_default="-1", nullable=False),
+        sa.Column("try_number", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("request_json", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_us", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("timeout_us", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("responded_us", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("responded_by", sa.Text(), server_default="", nullable=False),
+        sa.Column("response_json", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("attempt_id"),
+    )
+    op.create_index(
+        "ix_hitl_detail_newest", "hitl_detail", ["created_us", "attempt_id"], unique=False
+    )
+    op.create_index(
+        "ix_hitl_detail_task", "hitl_detail", ["run_key", "task_id", "map_index"], unique=False
+    )
+    op.create_index(
+        "ix_hitl_detail_unanswered",
+        "hitl_detail",
+        ["created_us", "attempt_id"],
+        unique=False,
+        sqlite_where=sa.text("responded_us = 0"),
+        postgresql_where=sa.text("responded_us = 0"),
+    )
+    op.create_table(
         "manifest",
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),

@@ -1,0 +1,78 @@
+"""Operators that need the services: people's answers, callbacks, deadlines, runs of other DAGs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from boraflow.client import ApiError
+from boraflow.client.models import Run
+from boraflow.model.states import HitlState
+from tests.support.cluster import Cluster, eventually
+
+pytestmark = pytest.mark.e2e
+DAGS = Path(__file__).parent / "dags"
+
+
+@pytest.fixture(scope="module")
+def ops() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        cluster.client.pools.set("ops_small", 1)
+        shutil.copy(DAGS / "operators.py", cluster.dags_folder / "operators.py")
+        cluster.wait_for_dag("ops_ask_late")
+        yield cluster
+
+
+def states(cluster: Cluster, run: Run) -> dict[str, str]:
+    """Return states by task."""
+    return {label: t.state.value for label, t in cluster.tasks(run).items()}
+
+
+def test_people_answer_across_a_restart_of_the_scheduler(ops: Cluster) -> None:
+    client = ops.client
+    run = client.runs.trigger("ops_ask", conf={"who": "Ada"}).run
+    found = eventually(
+        lambda: (p := client.hitl.list("ops_ask")) and len(p) == 2 and p, "both tasks ask"
+    )
+    assert found.total_size == 2
+    form = next(d for d in found if d.task_id == "form")
+    assert form.subject == "How many for Ada?"
+    assert (form.state, form.options) == (HitlState.PENDING, ("OK",))
+    assert form.params["n"]["value"] == 1
+    eventually(lambda: states(ops, run)["form"] == "awaiting_input", "it waits for input")
+    assert client.pools.get("ops_small").used_slots == 0
+    assert (
+        "waits for a person's answer" in client.tasks.explain("ops_ask", run.run_id, "form").summary
+    )
+
+    ops.kill("scheduler")
+    ops.start("scheduler")
+    with pytest.raises(ApiError, match="'n': -1 is less than the minimum of 0"):
+        client.hitl.respond("ops_ask", run.run_id, "form", ["OK"], {"n": -1})
+    with pytest.raises(ApiError, match="asks ada, not 'admin'"):
+        client.hitl.respond("ops_ask", run.run_id, "approve", ["Approve"])
+    answered = client.hitl.respond("ops_ask", run.run_id, "form", ["OK"], {"n": 41})
+    assert (answered.state, answered.responded_by) == (HitlState.RESPONDED, "admin")
+    assert answered.params_input == {"n": 41}
+
+    shown = ops.bora("hitl", "list", "--output", "json", check=True).stdout
+    assert [q["task_id"] for q in json.loads(shown)] == ["approve"]
+    words = ("hitl", "respond", "ops_ask", "latest", "approve", "Approve", "--user", "ada")
+    assert "Answered approve" in ops.bora(*words, check=True).stdout
+    run = client.runs.wait("ops_ask", run.run_id, timeout=30)
+    assert run.state == "success"
+    assert ops.xcom(run, "total") == 42
+    with pytest.raises(ApiError, match="waits for no answer: it is success"):
+        client.hitl.respond("ops_ask", run.run_id, "form", ["OK"])
+
+
+def test_nobody_answers_in_time(ops: Cluster) -> None:
+    client = ops.client
+    run = ops.run("ops_ask_late")
+    assert states(ops, run) == {"approve": "success", "after": "skipped"}
+    (asked,) = client.hitl.list("ops_ask_late", include_ended=True)
+    assert asked.state is HitlState.TIMED_OUT
