@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -47,7 +47,7 @@ class DuckDbHook(DbApiHook):
 
     def iter_batches(
         self, sql: str, parameters: Any = None, batch_size: int = 1000
-    ) -> Iterator[tuple[list[str], list[Any]]]:
+    ) -> Generator[tuple[list[str], list[Any]]]:
         with closing(self.get_conn()) as connection:
             found = connection.sql(sql, params=parameters) if parameters else connection.sql(sql)
             if found is None:

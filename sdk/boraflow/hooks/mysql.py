@@ -9,6 +9,13 @@ from typing import Any
 from boraflow import _extras
 from boraflow.hooks.sql import DbApiHook
 
+#: Arrow types by MySQL's type numbers; texts and blobs share theirs, so that their values decide.
+_ARROW = {
+    1: "int64", 2: "int64", 3: "int64", 8: "int64", 9: "int64", 13: "int64", 4: "float64", 5: "float64",
+    7: "timestamp[us]", 12: "timestamp[us]", 10: "date32", 11: "string", 245: "string",
+}  # fmt: skip
+_DECIMAL = 246
+
 
 class MySqlHook(DbApiHook):
     """A MySQL or MariaDB database; the connection's schema is the database, its extra goes to PyMySQL."""
@@ -45,6 +52,27 @@ class MySqlHook(DbApiHook):
     def stream_cursor(self, connection: Any) -> Any:
         cursors = _extras.need("pymysql.cursors", "mysql", "MySqlHook")
         return cursors.SSCursor(connection)
+
+    def close_stream(self, cursor: Any, complete: bool) -> None:
+        if complete:
+            super().close_stream(cursor, complete)
+        else:
+            # Closing it would read all the rest; the connection is closed right after.
+            cursor.connection = None
+
+    def arrow_types(self, description: Any) -> dict[str, str]:
+        out: dict[str, str] = {}
+        for name, code, _, _, precision, scale, _ in description or ():
+            if code == _DECIMAL:
+                # The driver gives the width, with sign and point, for the precision.
+                out[name] = (
+                    f"decimal({min(38, precision)}, {scale})"
+                    if precision and scale < 38
+                    else "string"
+                )
+            elif code in _ARROW:
+                out[name] = _ARROW[code]
+        return out
 
     def adapt(self, value: Any) -> Any:
         if isinstance(value, memoryview):

@@ -9,6 +9,14 @@ from uuid import UUID
 
 from boraflow.hooks.sql import DbApiHook
 
+#: Arrow types by PostgreSQL's type numbers.
+_ARROW = {
+    16: "bool", 20: "int64", 21: "int64", 23: "int64", 26: "int64", 700: "float64", 701: "float64",
+    1082: "date32", 1114: "timestamp[us]", 1184: "timestamp[us, UTC]", 17: "binary", 25: "string",
+    1042: "string", 1043: "string", 114: "string", 3802: "string", 2950: "string",
+}  # fmt: skip
+_NUMERIC = 1700
+
 
 class PostgresHook(DbApiHook):
     """A PostgreSQL database; the connection's schema is the database, its extra goes to libpq (``sslmode``)."""
@@ -40,6 +48,18 @@ class PostgresHook(DbApiHook):
 
     def stream_cursor(self, connection: Any) -> Any:
         return connection.cursor(name="boraflow")
+
+    def arrow_types(self, description: Any) -> dict[str, str]:
+        out: dict[str, str] = {}
+        for column in description or ():
+            if column.type_code == _NUMERIC:
+                digits = (column.precision, column.scale)
+                out[column.name] = (
+                    "decimal(38, 18)" if None in digits else "decimal({}, {})".format(*digits)
+                )
+            elif column.type_code in _ARROW:
+                out[column.name] = _ARROW[column.type_code]
+        return out
 
     def adapt(self, value: Any) -> Any:
         if isinstance(value, dict) or (

@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 from uuid import UUID
@@ -282,13 +282,14 @@ class DbApiHook(BaseHook):
 
     def iter_batches(
         self, sql: str, parameters: Any = None, batch_size: int = 1000
-    ) -> Iterator[tuple[list[str], list[Any]]]:
+    ) -> Generator[tuple[list[str], list[Any]]]:
         """Yield (column names, rows) of a query in batches; memory holds one batch at a time.
 
         A query without rows yields its column names once, with an empty list.
         """
         with closing(self.get_conn()) as connection:
             cursor = self.stream_cursor(connection)
+            complete = False
             try:
                 cursor.arraysize = batch_size
                 cursor.execute(sql, *([parameters] if parameters else []))
@@ -302,9 +303,18 @@ class DbApiHook(BaseHook):
                     yield columns, rows
                 if empty:
                     yield columns, []
+                complete = True
             finally:
-                with contextlib.suppress(Exception):
-                    cursor.close()
+                self.close_stream(cursor, complete)
+
+    def close_stream(self, cursor: Any, complete: bool) -> None:
+        """End reading; ``complete`` says whether all rows were taken."""
+        with contextlib.suppress(Exception):
+            cursor.close()
+
+    def arrow_types(self, description: Any) -> dict[str, str]:
+        """Return the Arrow types of columns, by name, as far as the driver tells them."""
+        return {}
 
     def get_df(
         self, sql: str, parameters: Any = None, *, df_type: str = "pandas", **kwargs: Any
