@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -610,6 +611,37 @@ async def test_a_deleted_dag_comes_back_while_its_file_is_there(small: Bench) ->
     found = await small.api.runs.ListRuns(run_service_pb2.ListRunsRequest(dag_id="chain"))
     assert not found.runs
     await small.put("chain.py", CHAIN)
+    await small.done("chain", await small.trigger("chain"))
+
+
+async def test_a_dag_that_is_shown_can_be_used(
+    small: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler may hear late that a DAG was stored; a command about it waits for that."""
+    scheduler = await small.scheduler()
+    await small.leading(scheduler)
+    await small.peer(scheduler)
+    assert scheduler.driver.term is not None
+    store = scheduler.driver.term.store
+    publish = store.publish_parse
+
+    async def late(request: Any) -> Any:
+        answer = await publish(request)
+        await asyncio.sleep(0.5)
+        return answer
+
+    monkeypatch.setattr(store, "publish_parse", late)
+    (small.folder / "chain.py").write_text(CHAIN)
+    request = dag_service_pb2.GetDagRequest(dag_id="chain")
+    async with asyncio.timeout(15):
+        while True:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await small.api.dags.GetDag(request)
+                break
+            await asyncio.sleep(0.01)
+    await small.api.dags.UnpauseDag(
+        dag_service_pb2.UnpauseDagRequest(dag_id="chain", request_id="u1"), timeout=10
+    )
     await small.done("chain", await small.trigger("chain"))
 
 

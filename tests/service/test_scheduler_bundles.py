@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import textwrap
@@ -58,6 +59,9 @@ class Term:
     def feed(self, event: Event) -> None:
         self.events.append(event)
         self.news.set()
+
+    def publishing(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def published(self) -> dict[str, int]:
         return {e.dag_id: e.version for e in self.events if isinstance(e, DagPublished)}

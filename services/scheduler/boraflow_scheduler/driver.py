@@ -13,8 +13,8 @@ import secrets
 import socket
 import time
 from collections import deque
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import grpc
@@ -40,6 +40,7 @@ from boraflow.engine.events import (
     Event,
     LeasesExtended,
     PoolsChanged,
+    Requested,
     Snapshot,
     Tick,
 )
@@ -126,6 +127,9 @@ class Term:
         self._open: set[str] = set()
         self._attempts_open = asyncio.Event()
         self._asks: set[asyncio.Task[None]] = set()
+        self._publishing = 0
+        self._held: list[Requested] = []
+        """Commands about DAGs that the engine may be about to hear of."""
         self._offset = wall_now() - time.monotonic_ns() // 1000
         self.over = asyncio.Event()
         """Set once nothing of the term runs any more."""
@@ -148,6 +152,19 @@ class Term:
             err.add_note(f"while folding in {event!r:.2000}")
             self._fault = err
         self._wake.set()
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Span the time in which the metastore may show DAGs that the engine was not told of yet."""
+        self._publishing += 1
+        try:
+            yield
+        finally:
+            self._publishing -= 1
+            if not self._publishing:
+                held, self._held = self._held, []
+                for event in held:
+                    self.feed(event)
 
     # --- the term --------------------------------------------------------------------------------
 
@@ -344,11 +361,18 @@ class Term:
                 return
             if isinstance(event.command, DeleteDag):
                 self._deletions[event.command_id] = event.command.dag_id
-            self.feed(event)
+            dag_id = getattr(event.command, "dag_id", None)
+            if self._publishing and dag_id and not self._knows(dag_id):
+                self._held.append(event)
+            else:
+                self.feed(event)
         elif body == "pool_news":
             self.feed(PoolsChanged(tuple(map(wire.pool_row_from_pb, message.pool_news.pools))))
         elif body == "bundle_news":
             self._source.deployed(message.bundle_news.name, message.bundle_news.manifest_digest)
+
+    def _knows(self, dag_id: str) -> bool:
+        return self._engine is not None and dag_id in self._engine.state.dags
 
     def _fold_attempts(self, news: pb.AttemptNews) -> None:
         if news.started:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,6 +55,7 @@ class TermSink(Protocol):
     store: Store
 
     def feed(self, event: Event) -> None: ...
+    def publishing(self) -> AbstractContextManager[None]: ...
 
 
 @dataclass(slots=True)
@@ -278,7 +280,9 @@ class BundleProcess:
             removed_files=removed,
         )
         try:
-            published = await self._term.store.publish_parse(request)
+            with self._term.publishing():
+                published = await self._term.store.publish_parse(request)
+                self._tell(published, manifest)
         except grpc.aio.AioRpcError as err:
             code = err.code()
             if code in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.ABORTED):
@@ -307,7 +311,6 @@ class BundleProcess:
                 import_error=_import_error(file.fileloc, [{"message": text}]),
             )
             return await self._publish(manifest, [(refused, [])], removed)
-        self._tell(published, manifest)
         return len(published.dags)
 
     def _defined(self, outcome: Outcome, known: FileState | None) -> tuple[str, ...]:
