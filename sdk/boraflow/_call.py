@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from boraflow.airflow.context import OLD_KEYS, mentioned
+
 #: Names that a function may take from the context.
 CONTEXT_KEYS = frozenset(
     {
@@ -24,11 +26,12 @@ CONTEXT_KEYS = frozenset(
 class CallPlan:
     """Which context keys a function takes by name; worked out once per function."""
 
-    __slots__ = ("names", "positional", "takes_all")
+    __slots__ = ("names", "old", "positional", "takes_all")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         names: list[str] = []
         positional: list[str] = []
+        old: list[str] = []
         takes_all = False
         try:
             parameters = inspect.signature(function).parameters.values()
@@ -38,12 +41,19 @@ class CallPlan:
             if p.kind is p.VAR_KEYWORD:
                 takes_all = True
             elif p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
-                names.append(p.name)
+                if p.name in OLD_KEYS:
+                    # With a default it is likely a name of the function's own: `conf=None` surely.
+                    if p.default is p.empty or (p.default is None and p.name != "conf"):
+                        old.append(p.name)
+                else:
+                    names.append(p.name)
                 if p.kind is p.POSITIONAL_OR_KEYWORD:
                     positional.append(p.name)
         self.names = names
         self.positional = positional
         self.takes_all = takes_all
+        self.old = sorted({*old, *mentioned(function)}) if takes_all else old
+        """Context keys of Airflow 2 that it names, or reads from its ``**kwargs``."""
 
 
 @functools.lru_cache(maxsize=2048)
@@ -79,10 +89,14 @@ def call_kwargs(
                 kwargs[name] = (
                     context.for_kwargs(name) if hasattr(context, "for_kwargs") else context[name]
                 )
-        return kwargs
-    for name in plan.names:
-        if name not in kwargs and name in context and name not in taken:
-            kwargs[name] = context[name]
+    else:
+        for name in plan.names:
+            if name not in kwargs and name in context and name not in taken:
+                kwargs[name] = context[name]
+    if plan.old and hasattr(context, "for_kwargs"):
+        for name in plan.old:
+            if name not in kwargs and name not in taken:
+                kwargs[name] = context[name]
     return kwargs
 
 

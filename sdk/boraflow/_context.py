@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from boraflow._clock import from_micros, plain_datetime
 from boraflow._params import ParamsDict
+from boraflow.airflow.context import OLD_KEYS
 from boraflow.exceptions import ParamValidationError
 
 if TYPE_CHECKING:
@@ -29,9 +30,12 @@ class Context(dict[str, Any]):
 
     def __missing__(self, key: str) -> Any:
         make = self._lazy.get(key)
-        if make is None:
+        if make is not None:
+            value = make()
+        elif key in OLD_KEYS and dict.__contains__(self, "ti"):
+            value = OLD_KEYS[key](self)
+        else:
             raise KeyError(key)
-        value = make()
         dict.__setitem__(self, key, value)
         return value
 

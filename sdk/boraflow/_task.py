@@ -29,6 +29,7 @@ from boraflow._operator import (
     init_parameters,
 )
 from boraflow._xcom import PlainXComArg, XComArg
+from boraflow.airflow.context import OLD_KEYS
 from boraflow.exceptions import InvalidArgument, UnknownArgument, suggest
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def _call_signature(function: Callable[..., Any]) -> inspect.Signature:
                     f"{function.__name__}(): the context parameter '{p.name}' can't have a default other "
                     "than None"
                 )
+            p = p.replace(default=None)
+        elif p.name in OLD_KEYS and p.name != "conf" and p.default is p.empty:
             p = p.replace(default=None)
         if p.kind is p.POSITIONAL_OR_KEYWORD:
             if p.default is not p.empty:

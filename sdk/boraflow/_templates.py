@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from boraflow._xcom import ResolveMixin
+from boraflow.airflow.context import OLD_KEYS
 from boraflow.exceptions import BoraflowException
 
 if TYPE_CHECKING:
@@ -125,12 +126,12 @@ class _Names(Mapping[str, Any]):
         self.globals = globals_
 
     def __getitem__(self, key: str) -> Any:
-        if key in self.context:
+        if key in self.context or (key in OLD_KEYS and key not in self.globals):
             return self.context[key]
         return self.globals[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self.context or key in self.globals
+        return key in self.context or key in self.globals or key in OLD_KEYS
 
     def __iter__(self) -> Any:
         yield from self.context

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 import textwrap
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from boraflow.airflow import hook, names
 from boraflow.runtime.loader import LoadedFile, load_file
+from boraflow.testing import run_task
 
 
 @pytest.fixture
@@ -350,3 +352,60 @@ def test_configuration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """,
     )
     assert not loaded.errors
+
+
+def test_context_keys_of_airflow_2(folder: Path) -> None:
+    """Scheduled: the neighbours' dates. Values as Airflow 2's documentation gives them for a daily DAG."""
+    loaded = load(
+        folder,
+        """
+        from datetime import datetime
+        from airflow import DAG
+        from airflow.decorators import task
+        from airflow.operators.bash_operator import BashOperator
+        from airflow.operators.python_operator import PythonOperator
+
+        def helper(context):
+            return context["execution_date"].isoformat()
+
+        def takes_all(**kwargs):
+            assert not [k for k in kwargs if k.startswith("tomorrow")]  # nobody reads it
+            return [helper(kwargs), kwargs["conf"].get("core", "load_examples")]
+
+        def takes_names(execution_date, next_ds, conf="mine"):
+            return [str(execution_date.date()), next_ds, conf]
+
+        with DAG("a", schedule_interval="@daily", start_date=datetime(2026, 1, 1),
+                 user_defined_macros={"prev_ds_nodash": "the macro"}):
+            BashOperator(
+                task_id="template",
+                bash_command="echo {{ execution_date.day }} {{ prev_ds }} {{ ds }} {{ next_ds }}"
+                " {{ tomorrow_ds_nodash }} {{ yesterday_ds }} {{ prev_ds_nodash }}",
+            )
+            PythonOperator(task_id="all", python_callable=takes_all, provide_context=True)
+            PythonOperator(task_id="names", python_callable=takes_names)
+
+            @task
+            def flow(x, execution_date):
+                return [x, execution_date.isoformat()]
+            flow(1)
+        """,
+    )
+    assert not loaded.errors, loaded.errors
+    dag = loaded.dags["a"]
+    day = datetime(2026, 3, 10, tzinfo=UTC)
+
+    def run(task_id: str) -> Any:
+        outcome = run_task(
+            dag.get_task(task_id),
+            logical_date=day,
+            data_interval=(day, day + timedelta(days=1)),
+            run_type="scheduled",
+        )
+        assert outcome.state == "success", outcome.error
+        return outcome.value
+
+    assert run("template") == "10 2026-03-09 2026-03-10 2026-03-11 20260311 2026-03-09 the macro"
+    assert run("all") == ["2026-03-10T00:00:00+00:00", "False"]
+    assert run("names") == ["2026-03-10", "2026-03-11", "mine"]
+    assert run("flow") == [1, "2026-03-10T00:00:00+00:00"]
