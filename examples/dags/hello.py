@@ -3,9 +3,14 @@ from datetime import datetime, timezone
 from boraflow import dag, task
 
 
-@dag(schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), catchup=False)
+@dag(
+    schedule="@daily",
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    default_args={"retries": 2},
+)
 def hello():
-    @task(retries=2)
+    @task
     def names() -> list[str]:
         return ["Ada", "Grace", "Edsger"]
 

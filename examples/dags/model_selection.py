@@ -48,6 +48,7 @@ def split() -> tuple:
         "folds": Param(5, type="integer", minimum=2, maximum=10, description="cross-validation"),
         "required_accuracy": Param(0.9, type="number", minimum=0, maximum=1),
     },
+    default_args={"retries": 1},
     tags=["example", "machine learning"],
     doc_md=__doc__,
 )

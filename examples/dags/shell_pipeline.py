@@ -29,6 +29,7 @@ with DAG(
     default_args={
         "env": {"FOLDER": str(data_folder()), "YEAR": "{{ params.year }}"},
         "append_env": True,
+        "retries": 1,
     },
     tags=["example", "shell"],
     doc_md=__doc__,

@@ -8,7 +8,7 @@ The product is a picture and a page of Markdown:
 from __future__ import annotations
 
 from calendar import monthrange
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from statistics import fmean
 
 from seattle_weather import MEASURES, data_folder, month_of, warehouse
@@ -30,6 +30,7 @@ def rows_of(month: str) -> list[tuple]:
     start_date=datetime(2012, 1, 1, tzinfo=timezone.utc),
     end_date=datetime(2015, 12, 1, tzinfo=timezone.utc),
     catchup=False,
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=30)},
     tags=["example", "weather"],
     doc_md=__doc__,
 )

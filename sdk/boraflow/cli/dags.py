@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from boraflow.cli import inputs, output, views
+from boraflow.cli import inputs, lint_command, output, views
 from boraflow.cli.exits import OK, PAUSED, Exit
 from boraflow.cli.output import Format, Output
 
@@ -273,3 +273,36 @@ def run_in_process(
         inputs.date(logical_date, "--logical-date"),
         form,
     )
+
+
+@app.command("lint")
+def lint_files(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH]...", help="Files and folders; default is the DAG folder."),
+    ] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Rewrite what can be rewritten safely.")
+    ] = False,
+    select: Annotated[
+        list[str] | None,
+        typer.Option("--select", help="Only these codes (`BF5`: all of the fives)."),
+    ] = None,
+    ignore: Annotated[list[str] | None, typer.Option("--ignore", help="Not these codes.")] = None,
+    load: Annotated[
+        bool, typer.Option("--load/--no-load", help="Also import the files and look at the DAGs.")
+    ] = True,
+    to: Annotated[
+        lint_command.Target,
+        typer.Option("--to", help="Where names of Airflow shall be imported from."),
+    ] = lint_command.Target.AIRFLOW,
+    rules: Annotated[bool, typer.Option("--rules", help="Only list the rules.")] = False,
+    form: Output = Format.TABLE,
+) -> int:
+    """Check DAG files without running them: mistakes, slow imports, old Airflow names.
+
+    Exits with 1 when anything is found (and, with --fix, left). `# noqa: BF201` at the end of a line silences it.
+    """
+    if rules:
+        return lint_command.show_rules(form)
+    return lint_command.run(paths, fix, select, ignore, load, to, form)
