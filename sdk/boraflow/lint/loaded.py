@@ -7,7 +7,6 @@ JSON: a list of findings. A file that ends the process costs its own answer only
 from __future__ import annotations
 
 import ast
-import contextlib
 import dis
 import json
 import os
@@ -200,7 +199,7 @@ def _wants_retries(task: Any) -> bool:
     """Say whether a task does work that may fail by chance: not a branch, a sensor or an empty one."""
     cls = _class_of(task)
     return not (
-        issubclass(cls, (SkipMixin, BaseSensorOperator)) or cls.inherits_from_empty_operator  # type: ignore[attr-defined]
+        issubclass(cls, (SkipMixin, BaseSensorOperator)) or cls.inherits_from_empty_operator
     )
 
 
@@ -258,10 +257,6 @@ def main() -> None:
     root = sys.argv[1]
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a file prints is no answer
-    with contextlib.suppress(ImportError):
-        from boraflow.airflow import hook  # type: ignore[import-not-found]
-
-        hook.install()
     for line in sys.stdin:
         found = check_file(line.rstrip("\n"), root)
         answers.write(json.dumps([f.as_dict() for f in found]) + "\n")

@@ -352,6 +352,31 @@ def test_an_old_airflow_file_is_rewritten_and_nothing_else_of_it(tmp_path: Path)
     assert lint([file], load=False, fix=True) == (left, 0)
 
 
+def test_a_rewritten_file_makes_the_same_dags(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from boraflow.model.spec import DagSpec
+    from boraflow.runtime.serialize import dag_to_spec
+    from boraflow.testing import load_dags
+
+    def specs() -> dict[str, DagSpec]:
+        found = {}
+        for dag_id, dag in load_dags(file).items():
+            spec = dag_to_spec(dag)
+            tasks = tuple(replace(t, doc_md=None) for t in spec.tasks)
+            # @once has no use for catchup, whatever its default.
+            catchup = spec.catchup and dag_id != "three"
+            found[dag_id] = replace(spec, tasks=tasks, catchup=catchup)
+        return found
+
+    file = write(tmp_path, OLD)
+    before = specs()
+    assert before["old"].catchup
+    lint([file], load=False, fix=True)
+    assert "schedule_interval" not in file.read_text()
+    assert specs() == before
+
+
 def test_what_cannot_be_rewritten_safely_stays(tmp_path: Path) -> None:
     text = """
         import pendulum
