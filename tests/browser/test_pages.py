@@ -18,8 +18,11 @@ def test_home_says_what_failed_and_what_cannot_be_parsed(page: Page, stack: Stac
     expect(page.get_by_text("all services up")).to_be_visible()
     expect(page.get_by_text("cannot_import.py:5")).to_be_visible()
     expect(page.get_by_text("no attribute 'SparkSubmitOperator'").first).to_be_visible()
-    line = row(page, failed.run_id)
-    expect(line.locator(".state")).to_have_text("failed")
+    item = page.locator(".attention li", has_text="broken_source")
+    expect(item).to_contain_text("the source source.txt is not there")
+    expect(item).to_contain_text("blocks 1 task")
+    expect(item.get_by_role("link", name="Log")).to_be_visible()
+    expect(page.locator(".ch-bar i[data-s=failed]").first).to_be_visible()
     tile = page.locator("a.tile", has_text="Failed, last 24 h")
     assert int(tile.locator(".value").inner_text()) >= 1
     expect(page.locator("a.tile", has_text="Worker slots").locator(".value")).to_have_text("0 / 4")

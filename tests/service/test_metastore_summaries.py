@@ -136,7 +136,8 @@ async def test_runs_without_a_note(metastore: MetastoreUnderTest, leader: Leader
     await leader.publish(dag())
     await leader.commit(
         new_runs=[
-            run_row(f"r{i}", f"run_{i}", state=st.RUN_STATE_FAILED, end_us=NOW) for i in range(2)
+            run_row(f"r{i}", f"run_{i}", state=st.RUN_STATE_FAILED, end_us=NOW + i)
+            for i in range(2)
         ]
     )
     api = metastore.api()
@@ -145,3 +146,6 @@ async def test_runs_without_a_note(metastore: MetastoreUnderTest, leader: Leader
     )
     found = await api.runs.ListRuns(run_service_pb2.ListRunsRequest(without_note=True))
     assert [r.run_id for r in found.runs] == ["run_1"]
+    for since, runs in ((NOW, 2), (NOW + 1, 1), (NOW + 2, 0)):
+        ended = run_service_pb2.ListRunsRequest(end_time_from=timestamp(since))
+        assert len((await api.runs.ListRuns(ended)).runs) == runs

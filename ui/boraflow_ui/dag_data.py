@@ -139,6 +139,7 @@ def find_runs(
     until: int | None = None,
     search: str = "",
     without_note: bool = False,
+    ended_since: int | None = None,
     page_size: int = 50,
     page_token: str = "",
 ) -> run_pb.ListRunsResponse:
@@ -152,6 +153,7 @@ def find_runs(
         run_after_to=None if until is None else Timestamp(seconds=until),
         search=search,
         without_note=without_note,
+        end_time_from=None if ended_since is None else Timestamp(seconds=ended_since),
     )
     return data.source().read(
         ("runs", request.SerializeToString(deterministic=True)),

@@ -77,6 +77,41 @@ def _do(action: str, dag_id: str) -> bool:
     return True
 
 
+@dialog("handled")
+def handled(values: dict[str, Any]) -> None:
+    """Write a note on failed runs: they count as dealt with from then on."""
+    dag_id, run_ids = values["dag_id"], list(values["run_ids"])
+
+    @st.dialog(f"{dag_id}: dealt with", width="medium", on_dismiss=close_dialog)
+    def show() -> None:
+        st.caption(
+            f"The note is kept on {len(run_ids)} failed run{'' if len(run_ids) == 1 else 's'};"
+            " Home does not show them any more. Their state does not change."
+        )
+        text = st.text_area(
+            "What was done, or why it does not matter",
+            key=f"handled_{dag_id}",
+            max_chars=1000,
+            height=120,
+        )
+        written = (text or "").strip()
+        if buttons("Keep the note", key="handled_go"):
+            if not written:
+                st.error("A few words are needed: they tell the next one who looks.")
+                return
+            bar = st.progress(0.0)
+            for i, run_id in enumerate(run_ids, 1):
+                bar.progress(i / len(run_ids), text=plain(run_id))
+                try:
+                    data.source().set_note(dag_id, run_id, written)
+                except ApiError as error:
+                    problem(error, "handled_refused")
+                    return
+            done(f"{dag_id} is dealt with")
+
+    show()
+
+
 # --- backfills ---------------------------------------------------------------------------------------
 
 _REPROCESS = {

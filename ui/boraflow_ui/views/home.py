@@ -1,30 +1,42 @@
-"""Home: is all well, what failed, what runs now, what waits."""
+"""Home: what is broken and what to press; then how the day went, what runs now, what it waits for."""
 
-import time
+from typing import Any
 
-from boraflow_ui import data, states
+import streamlit as st
+
+from boraflow_ui import attention, dag_data, data, states
 from boraflow_ui.components import link, mount
-from boraflow_ui.frame import milliseconds, notice, panel
+from boraflow_ui.frame import act, milliseconds, notice, open_dialog, panel
 from boraflow_ui.tables import heading, run_rows
 
-DAY = 86_400
 RUN_COLUMNS = [
     {"id": "state", "label": "State", "type": "state", "width": "110px"},
     {"id": "dag", "label": "DAG", "type": "link"},
     {"id": "run", "label": "Run", "type": "link"},
     {"id": "started", "label": "Started", "type": "moment", "width": "190px"},
-    {"id": "length", "label": "Took", "type": "length", "width": "110px"},
+    {"id": "length", "label": "Takes", "type": "length", "width": "110px"},
+    {"id": "progress", "label": "Tasks", "type": "counts", "width": "190px"},
 ]
+
+
+def on_attention(event: dict[str, Any]) -> None:
+    given = event["with"]
+    match event["id"]:
+        case "clear_run":
+            open_dialog("clear_run", only_failed=True, **given)
+        case "handled":
+            open_dialog("handled", **given)
+        case "unpause":
+            dag_id = given["dag_id"]
+            act(lambda: data.source().set_paused(dag_id, False), f"{dag_id} is active")
 
 
 def draw() -> None:
     source = data.source()
     system = source.system_state()
     executors = [e for e in source.executors() if states.EXECUTOR[e.state] != "offline"]
-    slots = sum(e.slots for e in executors)
-    used = sum(e.used_slots for e in executors)
-    running = system.task_counts.get("running", 0)
-    queued = system.task_counts.get("queued", 0) + system.task_counts.get("scheduled", 0)
+    now = attention.now_second()
+    items, failed = attention.items(now)
     health = source.health
     well = health.up and system.has_leader and bool(executors)
     mount(
@@ -44,10 +56,63 @@ def draw() -> None:
                 },
                 {"label": "Scheduler", "value": system.leader or "none leads"},
                 {"label": "Leads since", "value": {"at": milliseconds(system, "leader_time")}},
-                {"label": "Up since", "value": {"at": milliseconds(system, "start_time")}},
+                {
+                    "label": "Executors",
+                    "value": ", ".join(e.name for e in executors[:4]) or "none is attached",
+                },
             ],
         },
     )
+    tiles(system, executors, failed, sum(i["tone"] == "late" for i in items))
+    if not system.dag_count and not system.import_error_count:
+        notice(
+            "first",
+            "No DAG yet",
+            "Put a Python file with a DAG into the DAG folder, or push one with `bora deploy`."
+            " It appears here by itself.",
+            tone="empty",
+        )
+        return
+    heading("h_attention", "What needs attention")
+    mount(
+        "attention",
+        "attention",
+        {
+            "items": items[: attention.SHOWN],
+            "empty": {
+                "title": "Nothing needs you",
+                "text": "No run of the last 24 hours failed without being dealt with, none is late, all files parse.",
+            },
+        },
+        {"action": on_attention},
+    )
+    left, right = st.columns([3, 2], gap="small")
+    with left:
+        mount("chart", "history", attention.history(now))
+    with right:
+        slots(executors)
+    running = source.runs(states_=("running", "queued"), page_size=25)
+    heading("h_now", "Runs now")
+    mount(
+        "table",
+        "now",
+        {
+            "columns": RUN_COLUMNS,
+            "rows": run_rows(running.runs),
+            "empty": {
+                "title": "Nothing runs",
+                "text": "The next scheduled run starts by itself; a run can be triggered from its DAG.",
+                "href": "dags",
+                "label": "DAGs",
+            },
+            "foot": {"text": "Only the newest 25 are shown."} if running.next_page_token else None,
+        },
+    )
+
+
+def tiles(system: Any, executors: list[Any], failed: int, late: int) -> None:
+    slots_, used = sum(e.slots for e in executors), sum(e.used_slots for e in executors)
+    waiting = system.task_counts.get("queued", 0) + system.task_counts.get("scheduled", 0)
     mount(
         "tiles",
         "tiles",
@@ -56,20 +121,34 @@ def draw() -> None:
                 {
                     "label": "Failed, last 24 h",
                     "value": system.failed_run_count,
-                    "sub": "runs" if system.failed_run_count else "nothing failed",
-                    "tone": "error" if system.failed_run_count else "good",
-                    "href": link("", show="failed") if system.failed_run_count else None,
+                    "sub": f"{failed} not dealt with"
+                    if failed
+                    else "all dealt with"
+                    if system.failed_run_count
+                    else "nothing failed",
+                    "tone": "error" if failed else "good",
+                    "href": link("dags", state="failed") if system.failed_run_count else None,
+                },
+                {
+                    "label": "Late",
+                    "value": late,
+                    "sub": "DAGs whose runs wait" if late else "all on time",
+                    "tone": "warning" if late else "",
                 },
                 {
                     "label": "Runs now",
                     "value": system.run_counts.get("running", 0),
                     "sub": f"{system.run_counts.get('queued', 0)} queued",
                 },
-                {"label": "Tasks running", "value": running, "sub": f"{queued} waiting for a slot"},
+                {
+                    "label": "Tasks running",
+                    "value": system.task_counts.get("running", 0),
+                    "sub": f"{waiting} waiting for a slot",
+                },
                 {
                     "label": "Worker slots",
-                    "value": f"{used} / {slots}",
-                    "share": used / slots if slots else 0,
+                    "value": f"{used} / {slots_}",
+                    "share": used / slots_ if slots_ else 0,
                     "sub": f"{len(executors)} executor{'' if len(executors) == 1 else 's'}",
                     "tone": "" if executors else "warning",
                 },
@@ -83,85 +162,47 @@ def draw() -> None:
             ]
         },
     )
-    if not system.dag_count and not system.import_error_count:
-        notice(
-            "first",
-            "No DAG yet",
-            "Put a Python file with a DAG into the DAG folder, or push one with `bora deploy`."
-            " It appears here by itself.",
-            tone="empty",
-        )
-        return
-    # Whole quarters of an hour, so that all tabs ask the same question.
-    since = int(time.time() - DAY) // 900 * 900
-    failed = source.runs(states_=("failed",), page_size=20, since=since)
-    now = source.runs(states_=("running", "queued"), page_size=25)
-    errors = source.import_errors()
-    if errors:
-        heading("h_errors", f"Import errors ({len(errors)})")
-        for error in errors[:10]:
-            where = f"{error.fileloc}:{error.line}" if error.line else error.fileloc
-            notice(
-                f"error_{error.fileloc}",
-                where,
-                error.message.partition("\n")[0],
-                tone="error",
-                code=error.traceback.strip(),
-            )
-    heading("h_failed", "Failed in the last 24 hours")
-    mount(
-        "table",
-        "failed",
+
+
+def slots(executors: list[Any]) -> None:
+    """Where work can run: each executor with its queues, each pool."""
+    rows = [
         {
-            "columns": [*RUN_COLUMNS, {"id": "reason", "label": "Why", "type": "text"}],
-            "rows": run_rows(failed.runs),
-            "empty": {"title": "Nothing failed", "text": "No run failed in the last 24 hours."},
-            "foot": {"text": "Only the newest 20 are shown."} if failed.next_page_token else None,
-        },
-    )
-    heading("h_now", "Runs now")
-    mount(
-        "table",
-        "now",
-        {
-            "columns": [*RUN_COLUMNS, {"id": "progress", "label": "Tasks", "type": "counts"}],
-            "rows": run_rows(now.runs),
-            "empty": {
-                "title": "Nothing runs",
-                "text": "The next scheduled run starts by itself; a run can be triggered from its DAG.",
-                "href": "dags",
-                "label": "DAGs",
+            "key": f"executor/{e.executor_id}",
+            "cells": {
+                "what": {
+                    "text": e.name,
+                    "sub": f"{e.backend} on {e.host}; queues {', '.join(e.queues)}",
+                },
+                "state": states.EXECUTOR[e.state],
+                "slots": {"value": e.used_slots, "max": e.slots},
             },
-            "foot": {"text": "Only the newest 25 are shown."} if now.next_page_token else None,
-        },
-    )
-    heading("h_executors", "Executors")
+        }
+        for e in executors
+    ]
+    rows += [
+        {
+            "key": f"pool/{p.name}",
+            "cells": {
+                "what": {"text": p.name, "sub": p.description or "pool"},
+                "state": {"state": "none", "text": "pool"},
+                "slots": {"value": p.used_slots, "max": p.slots}
+                if p.slots >= 0
+                else {"value": p.used_slots, "max": 1_000_000},
+            },
+        }
+        for p in dag_data.pools()[:8]
+    ]
     mount(
         "table",
-        "executors",
+        "slots",
         {
             "columns": [
-                {"id": "state", "label": "State", "type": "state", "width": "110px"},
-                {"id": "name", "label": "Executor", "type": "text"},
-                {"id": "slots", "label": "Slots", "type": "meter", "width": "190px"},
-                {"id": "lane", "label": "Async lane", "type": "meter", "width": "190px"},
-                {"id": "queues", "label": "Queues", "type": "text"},
-                {"id": "attached", "label": "Attached", "type": "moment", "width": "190px"},
+                {"id": "what", "label": "Slots and queues", "type": "text"},
+                {"id": "state", "label": "", "type": "state", "width": "96px"},
+                {"id": "slots", "label": "In use", "type": "meter", "width": "160px"},
             ],
-            "rows": [
-                {
-                    "key": e.executor_id,
-                    "cells": {
-                        "state": states.EXECUTOR[e.state],
-                        "name": {"text": e.name, "sub": f"{e.backend} on {e.host}, {e.version}"},
-                        "slots": {"value": e.used_slots, "max": e.slots},
-                        "lane": {"value": e.used_lane_slots, "max": e.lane_slots},
-                        "queues": ", ".join(e.queues),
-                        "attached": milliseconds(e, "attach_time"),
-                    },
-                }
-                for e in executors
-            ],
+            "rows": rows,
             "empty": {
                 "title": "No executor is attached",
                 "text": "Tasks wait until one is. Start one:",
@@ -169,6 +210,14 @@ def draw() -> None:
             },
         },
     )
+    if not executors:
+        notice(
+            "no_executor",
+            "No executor is attached",
+            "Tasks wait until one is.",
+            tone="warning",
+            code="bora executor",
+        )
 
 
 panel(draw)

@@ -86,6 +86,7 @@ class AsyncRuns(AsyncNoun):
         backfill_id: str = "",
         search: str = "",
         without_note: bool = False,
+        end_time_from: datetime | None = None,
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Run]:
@@ -103,6 +104,7 @@ class AsyncRuns(AsyncNoun):
                 backfill_id=backfill_id,
                 search=search,
                 without_note=without_note,
+                end_time_from=timestamp(end_time_from),
             ),
         )
         return Page(
@@ -123,6 +125,7 @@ class AsyncRuns(AsyncNoun):
         backfill_id: str = "",
         search: str = "",
         without_note: bool = False,
+        end_time_from: datetime | None = None,
     ) -> AsyncIterator[Run]:
         """Yield all runs, newest first."""
         async for run in each(
@@ -135,6 +138,7 @@ class AsyncRuns(AsyncNoun):
                 backfill_id=backfill_id,
                 search=search,
                 without_note=without_note,
+                end_time_from=end_time_from,
                 page_size=500,
                 page_token=token,
             )

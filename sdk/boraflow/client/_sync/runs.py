@@ -87,6 +87,7 @@ class Runs(Noun):
         backfill_id: str = "",
         search: str = "",
         without_note: bool = False,
+        end_time_from: datetime | None = None,
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Run]:
@@ -104,6 +105,7 @@ class Runs(Noun):
                 backfill_id=backfill_id,
                 search=search,
                 without_note=without_note,
+                end_time_from=timestamp(end_time_from),
             ),
         )
         return Page(
@@ -124,6 +126,7 @@ class Runs(Noun):
         backfill_id: str = "",
         search: str = "",
         without_note: bool = False,
+        end_time_from: datetime | None = None,
     ) -> Iterator[Run]:
         """Yield all runs, newest first."""
         for run in each(
@@ -136,6 +139,7 @@ class Runs(Noun):
                 backfill_id=backfill_id,
                 search=search,
                 without_note=without_note,
+                end_time_from=end_time_from,
                 page_size=500,
                 page_token=token,
             )

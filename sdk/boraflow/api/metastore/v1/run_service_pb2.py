@@ -27,7 +27,7 @@ from boraflow.api.model.v1 import states_pb2 as boraflow_dot_api_dot_model_dot_v
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+boraflow/api/metastore/v1/run_service.proto\x12\x19\x62oraflow.api.metastore.v1\x1a\x1f\x62oraflow/api/model/v1/run.proto\x1a\"boraflow/api/model/v1/states.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x02\n\x11TriggerRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\tconf_json\x18\x03 \x01(\t\x12\x35\n\x0clogical_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x32\n\trun_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x0c\n\x04note\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x08 \x01(\x08\x12\x30\n\x08run_type\x18\t \x01(\x0e\x32\x1e.boraflow.api.model.v1.RunType\x12\x16\n\x0ereset_existing\x18\n \x01(\x08\x42\x0f\n\r_logical_timeB\x0c\n\n_run_after\"O\n\x12TriggerRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12\x10\n\x08warnings\x18\x02 \x03(\t\"/\n\rGetRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"K\n\x0eGetRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\xfb\x02\n\x0fListRunsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12/\n\x06states\x18\x04 \x03(\x0e\x32\x1f.boraflow.api.model.v1.RunState\x12\x31\n\trun_types\x18\x05 \x03(\x0e\x32\x1e.boraflow.api.model.v1.RunType\x12\x37\n\x0erun_after_from\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x35\n\x0crun_after_to\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x13\n\x0b\x62\x61\x63kfill_id\x18\x08 \x01(\t\x12\x0e\n\x06search\x18\t \x01(\t\x12\x14\n\x0cwithout_note\x18\n \x01(\x08\x42\x11\n\x0f_run_after_fromB\x0f\n\r_run_after_to\"\xb4\x01\n\x14SummarizeRunsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12-\n\tfrom_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cspan_seconds\x18\x04 \x01(\x05\x12\x1a\n\x12utc_offset_seconds\x18\x05 \x01(\x05\"J\n\x15SummarizeRunsResponse\x12\x31\n\x05spans\x18\x01 \x03(\x0b\x32\".boraflow.api.metastore.v1.RunSpan\"\xa8\x01\n\x07RunSpan\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12>\n\x06\x63ounts\x18\x02 \x03(\x0b\x32..boraflow.api.metastore.v1.RunSpan.CountsEntry\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"g\n\x10ListRunsResponse\x12(\n\x04runs\x18\x01 \x03(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"H\n\x0fWatchRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x15\n\rinclude_tasks\x18\x03 \x01(\x08\"\x8a\x01\n\x10WatchRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12;\n\x0etask_instances\x18\x02 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\x12\x10\n\x08warnings\x18\x03 \x03(\t\"F\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"<\n\x11\x43\x61ncelRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\"\x85\x01\n\x0eMarkRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.boraflow.api.model.v1.RunState\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\"q\n\x0fMarkRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12\x35\n\x08\x61\x66\x66\x65\x63ted\x18\x02 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\"\x8a\x01\n\x0f\x43learRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x13\n\x0bonly_failed\x18\x03 \x01(\x08\x12\x1d\n\x15run_on_latest_version\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\"r\n\x10\x43learRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12\x35\n\x08\x61\x66\x66\x65\x63ted\x18\x02 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\"F\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\"X\n\x14UpdateRunNoteRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"@\n\x15UpdateRunNoteResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run2\xa1\x08\n\nRunService\x12i\n\nTriggerRun\x12,.boraflow.api.metastore.v1.TriggerRunRequest\x1a-.boraflow.api.metastore.v1.TriggerRunResponse\x12]\n\x06GetRun\x12(.boraflow.api.metastore.v1.GetRunRequest\x1a).boraflow.api.metastore.v1.GetRunResponse\x12\x63\n\x08ListRuns\x12*.boraflow.api.metastore.v1.ListRunsRequest\x1a+.boraflow.api.metastore.v1.ListRunsResponse\x12r\n\rSummarizeRuns\x12/.boraflow.api.metastore.v1.SummarizeRunsRequest\x1a\x30.boraflow.api.metastore.v1.SummarizeRunsResponse\x12\x65\n\x08WatchRun\x12*.boraflow.api.metastore.v1.WatchRunRequest\x1a+.boraflow.api.metastore.v1.WatchRunResponse0\x01\x12\x66\n\tCancelRun\x12+.boraflow.api.metastore.v1.CancelRunRequest\x1a,.boraflow.api.metastore.v1.CancelRunResponse\x12`\n\x07MarkRun\x12).boraflow.api.metastore.v1.MarkRunRequest\x1a*.boraflow.api.metastore.v1.MarkRunResponse\x12\x63\n\x08\x43learRun\x12*.boraflow.api.metastore.v1.ClearRunRequest\x1a+.boraflow.api.metastore.v1.ClearRunResponse\x12\x66\n\tDeleteRun\x12+.boraflow.api.metastore.v1.DeleteRunRequest\x1a,.boraflow.api.metastore.v1.DeleteRunResponse\x12r\n\rUpdateRunNote\x12/.boraflow.api.metastore.v1.UpdateRunNoteRequest\x1a\x30.boraflow.api.metastore.v1.UpdateRunNoteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+boraflow/api/metastore/v1/run_service.proto\x12\x19\x62oraflow.api.metastore.v1\x1a\x1f\x62oraflow/api/model/v1/run.proto\x1a\"boraflow/api/model/v1/states.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x02\n\x11TriggerRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\tconf_json\x18\x03 \x01(\t\x12\x35\n\x0clogical_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x32\n\trun_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x0c\n\x04note\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x08 \x01(\x08\x12\x30\n\x08run_type\x18\t \x01(\x0e\x32\x1e.boraflow.api.model.v1.RunType\x12\x16\n\x0ereset_existing\x18\n \x01(\x08\x42\x0f\n\r_logical_timeB\x0c\n\n_run_after\"O\n\x12TriggerRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12\x10\n\x08warnings\x18\x02 \x03(\t\"/\n\rGetRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"K\n\x0eGetRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\xc5\x03\n\x0fListRunsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12/\n\x06states\x18\x04 \x03(\x0e\x32\x1f.boraflow.api.model.v1.RunState\x12\x31\n\trun_types\x18\x05 \x03(\x0e\x32\x1e.boraflow.api.model.v1.RunType\x12\x37\n\x0erun_after_from\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x35\n\x0crun_after_to\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x13\n\x0b\x62\x61\x63kfill_id\x18\x08 \x01(\t\x12\x0e\n\x06search\x18\t \x01(\t\x12\x14\n\x0cwithout_note\x18\n \x01(\x08\x12\x36\n\rend_time_from\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x42\x11\n\x0f_run_after_fromB\x0f\n\r_run_after_toB\x10\n\x0e_end_time_from\"\xb4\x01\n\x14SummarizeRunsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12-\n\tfrom_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cspan_seconds\x18\x04 \x01(\x05\x12\x1a\n\x12utc_offset_seconds\x18\x05 \x01(\x05\"J\n\x15SummarizeRunsResponse\x12\x31\n\x05spans\x18\x01 \x03(\x0b\x32\".boraflow.api.metastore.v1.RunSpan\"\xa8\x01\n\x07RunSpan\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12>\n\x06\x63ounts\x18\x02 \x03(\x0b\x32..boraflow.api.metastore.v1.RunSpan.CountsEntry\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"g\n\x10ListRunsResponse\x12(\n\x04runs\x18\x01 \x03(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"H\n\x0fWatchRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x15\n\rinclude_tasks\x18\x03 \x01(\x08\"\x8a\x01\n\x10WatchRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12;\n\x0etask_instances\x18\x02 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\x12\x10\n\x08warnings\x18\x03 \x03(\t\"F\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"<\n\x11\x43\x61ncelRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\"\x85\x01\n\x0eMarkRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.boraflow.api.model.v1.RunState\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\"q\n\x0fMarkRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12\x35\n\x08\x61\x66\x66\x65\x63ted\x18\x02 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\"\x8a\x01\n\x0f\x43learRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x13\n\x0bonly_failed\x18\x03 \x01(\x08\x12\x1d\n\x15run_on_latest_version\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\"r\n\x10\x43learRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run\x12\x35\n\x08\x61\x66\x66\x65\x63ted\x18\x02 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\"F\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\"X\n\x14UpdateRunNoteRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"@\n\x15UpdateRunNoteResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.boraflow.api.model.v1.Run2\xa1\x08\n\nRunService\x12i\n\nTriggerRun\x12,.boraflow.api.metastore.v1.TriggerRunRequest\x1a-.boraflow.api.metastore.v1.TriggerRunResponse\x12]\n\x06GetRun\x12(.boraflow.api.metastore.v1.GetRunRequest\x1a).boraflow.api.metastore.v1.GetRunResponse\x12\x63\n\x08ListRuns\x12*.boraflow.api.metastore.v1.ListRunsRequest\x1a+.boraflow.api.metastore.v1.ListRunsResponse\x12r\n\rSummarizeRuns\x12/.boraflow.api.metastore.v1.SummarizeRunsRequest\x1a\x30.boraflow.api.metastore.v1.SummarizeRunsResponse\x12\x65\n\x08WatchRun\x12*.boraflow.api.metastore.v1.WatchRunRequest\x1a+.boraflow.api.metastore.v1.WatchRunResponse0\x01\x12\x66\n\tCancelRun\x12+.boraflow.api.metastore.v1.CancelRunRequest\x1a,.boraflow.api.metastore.v1.CancelRunResponse\x12`\n\x07MarkRun\x12).boraflow.api.metastore.v1.MarkRunRequest\x1a*.boraflow.api.metastore.v1.MarkRunResponse\x12\x63\n\x08\x43learRun\x12*.boraflow.api.metastore.v1.ClearRunRequest\x1a+.boraflow.api.metastore.v1.ClearRunResponse\x12\x66\n\tDeleteRun\x12+.boraflow.api.metastore.v1.DeleteRunRequest\x1a,.boraflow.api.metastore.v1.DeleteRunResponse\x12r\n\rUpdateRunNote\x12/.boraflow.api.metastore.v1.UpdateRunNoteRequest\x1a\x30.boraflow.api.metastore.v1.UpdateRunNoteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,41 +45,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETRUNRESPONSE']._serialized_start=642
   _globals['_GETRUNRESPONSE']._serialized_end=717
   _globals['_LISTRUNSREQUEST']._serialized_start=720
-  _globals['_LISTRUNSREQUEST']._serialized_end=1099
-  _globals['_SUMMARIZERUNSREQUEST']._serialized_start=1102
-  _globals['_SUMMARIZERUNSREQUEST']._serialized_end=1282
-  _globals['_SUMMARIZERUNSRESPONSE']._serialized_start=1284
-  _globals['_SUMMARIZERUNSRESPONSE']._serialized_end=1358
-  _globals['_RUNSPAN']._serialized_start=1361
-  _globals['_RUNSPAN']._serialized_end=1529
-  _globals['_RUNSPAN_COUNTSENTRY']._serialized_start=1484
-  _globals['_RUNSPAN_COUNTSENTRY']._serialized_end=1529
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1531
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1634
-  _globals['_WATCHRUNREQUEST']._serialized_start=1636
-  _globals['_WATCHRUNREQUEST']._serialized_end=1708
-  _globals['_WATCHRUNRESPONSE']._serialized_start=1711
-  _globals['_WATCHRUNRESPONSE']._serialized_end=1849
-  _globals['_CANCELRUNREQUEST']._serialized_start=1851
-  _globals['_CANCELRUNREQUEST']._serialized_end=1921
-  _globals['_CANCELRUNRESPONSE']._serialized_start=1923
-  _globals['_CANCELRUNRESPONSE']._serialized_end=1983
-  _globals['_MARKRUNREQUEST']._serialized_start=1986
-  _globals['_MARKRUNREQUEST']._serialized_end=2119
-  _globals['_MARKRUNRESPONSE']._serialized_start=2121
-  _globals['_MARKRUNRESPONSE']._serialized_end=2234
-  _globals['_CLEARRUNREQUEST']._serialized_start=2237
-  _globals['_CLEARRUNREQUEST']._serialized_end=2375
-  _globals['_CLEARRUNRESPONSE']._serialized_start=2377
-  _globals['_CLEARRUNRESPONSE']._serialized_end=2491
-  _globals['_DELETERUNREQUEST']._serialized_start=2493
-  _globals['_DELETERUNREQUEST']._serialized_end=2563
-  _globals['_DELETERUNRESPONSE']._serialized_start=2565
-  _globals['_DELETERUNRESPONSE']._serialized_end=2584
-  _globals['_UPDATERUNNOTEREQUEST']._serialized_start=2586
-  _globals['_UPDATERUNNOTEREQUEST']._serialized_end=2674
-  _globals['_UPDATERUNNOTERESPONSE']._serialized_start=2676
-  _globals['_UPDATERUNNOTERESPONSE']._serialized_end=2740
-  _globals['_RUNSERVICE']._serialized_start=2743
-  _globals['_RUNSERVICE']._serialized_end=3800
+  _globals['_LISTRUNSREQUEST']._serialized_end=1173
+  _globals['_SUMMARIZERUNSREQUEST']._serialized_start=1176
+  _globals['_SUMMARIZERUNSREQUEST']._serialized_end=1356
+  _globals['_SUMMARIZERUNSRESPONSE']._serialized_start=1358
+  _globals['_SUMMARIZERUNSRESPONSE']._serialized_end=1432
+  _globals['_RUNSPAN']._serialized_start=1435
+  _globals['_RUNSPAN']._serialized_end=1603
+  _globals['_RUNSPAN_COUNTSENTRY']._serialized_start=1558
+  _globals['_RUNSPAN_COUNTSENTRY']._serialized_end=1603
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1605
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1708
+  _globals['_WATCHRUNREQUEST']._serialized_start=1710
+  _globals['_WATCHRUNREQUEST']._serialized_end=1782
+  _globals['_WATCHRUNRESPONSE']._serialized_start=1785
+  _globals['_WATCHRUNRESPONSE']._serialized_end=1923
+  _globals['_CANCELRUNREQUEST']._serialized_start=1925
+  _globals['_CANCELRUNREQUEST']._serialized_end=1995
+  _globals['_CANCELRUNRESPONSE']._serialized_start=1997
+  _globals['_CANCELRUNRESPONSE']._serialized_end=2057
+  _globals['_MARKRUNREQUEST']._serialized_start=2060
+  _globals['_MARKRUNREQUEST']._serialized_end=2193
+  _globals['_MARKRUNRESPONSE']._serialized_start=2195
+  _globals['_MARKRUNRESPONSE']._serialized_end=2308
+  _globals['_CLEARRUNREQUEST']._serialized_start=2311
+  _globals['_CLEARRUNREQUEST']._serialized_end=2449
+  _globals['_CLEARRUNRESPONSE']._serialized_start=2451
+  _globals['_CLEARRUNRESPONSE']._serialized_end=2565
+  _globals['_DELETERUNREQUEST']._serialized_start=2567
+  _globals['_DELETERUNREQUEST']._serialized_end=2637
+  _globals['_DELETERUNRESPONSE']._serialized_start=2639
+  _globals['_DELETERUNRESPONSE']._serialized_end=2658
+  _globals['_UPDATERUNNOTEREQUEST']._serialized_start=2660
+  _globals['_UPDATERUNNOTEREQUEST']._serialized_end=2748
+  _globals['_UPDATERUNNOTERESPONSE']._serialized_start=2750
+  _globals['_UPDATERUNNOTERESPONSE']._serialized_end=2814
+  _globals['_RUNSERVICE']._serialized_start=2817
+  _globals['_RUNSERVICE']._serialized_end=3874
 # @@protoc_insertion_point(module_scope)

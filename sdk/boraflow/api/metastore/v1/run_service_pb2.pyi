@@ -190,6 +190,7 @@ class ListRunsRequest(_message.Message):
     BACKFILL_ID_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
     WITHOUT_NOTE_FIELD_NUMBER: _builtins.int
+    END_TIME_FROM_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """One DAG; empty is all."""
     page_size: _builtins.int
@@ -218,6 +219,10 @@ class ListRunsRequest(_message.Message):
     def run_after_to(self) -> _timestamp_pb2.Timestamp:
         """run_after before this."""
 
+    @_builtins.property
+    def end_time_from(self) -> _timestamp_pb2.Timestamp:
+        """Finished runs that ended at or after this."""
+
     def __init__(
         self,
         *,
@@ -231,15 +236,20 @@ class ListRunsRequest(_message.Message):
         backfill_id: _builtins.str = ...,
         search: _builtins.str = ...,
         without_note: _builtins.bool = ...,
+        end_time_from: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_run_after_from", b"_run_after_from", "_run_after_to", b"_run_after_to", "run_after_from", b"run_after_from", "run_after_to", b"run_after_to"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_time_from", b"_end_time_from", "_run_after_from", b"_run_after_from", "_run_after_to", b"_run_after_to", "end_time_from", b"end_time_from", "run_after_from", b"run_after_from", "run_after_to", b"run_after_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_after_from", b"_run_after_from", "_run_after_to", b"_run_after_to", "backfill_id", b"backfill_id", "dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token", "run_after_from", b"run_after_from", "run_after_to", b"run_after_to", "run_types", b"run_types", "search", b"search", "states", b"states", "without_note", b"without_note"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_time_from", b"_end_time_from", "_run_after_from", b"_run_after_from", "_run_after_to", b"_run_after_to", "backfill_id", b"backfill_id", "dag_id", b"dag_id", "end_time_from", b"end_time_from", "page_size", b"page_size", "page_token", b"page_token", "run_after_from", b"run_after_from", "run_after_to", b"run_after_to", "run_types", b"run_types", "search", b"search", "states", b"states", "without_note", b"without_note"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end_time_from: _TypeAlias = _typing.Literal["end_time_from"]  # noqa: Y015
+    _WhichOneofArgType__end_time_from: _TypeAlias = _typing.Literal["_end_time_from", b"_end_time_from"]  # noqa: Y015
     _WhichOneofReturnType__run_after_from: _TypeAlias = _typing.Literal["run_after_from"]  # noqa: Y015
     _WhichOneofArgType__run_after_from: _TypeAlias = _typing.Literal["_run_after_from", b"_run_after_from"]  # noqa: Y015
     _WhichOneofReturnType__run_after_to: _TypeAlias = _typing.Literal["run_after_to"]  # noqa: Y015
     _WhichOneofArgType__run_after_to: _TypeAlias = _typing.Literal["_run_after_to", b"_run_after_to"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_time_from) -> _WhichOneofReturnType__end_time_from | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__run_after_from) -> _WhichOneofReturnType__run_after_from | None: ...
     @_typing.overload
