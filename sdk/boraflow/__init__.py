@@ -17,6 +17,8 @@ _EXPORTS: dict[str, str] = {
     "AssetAlias": "boraflow._assets",
     "AssetAll": "boraflow._assets",
     "AssetAny": "boraflow._assets",
+    "AssetOrTimeSchedule": "boraflow._assets",
+    "AssetWatcher": "boraflow._assets",
     "BaseBranchOperator": "boraflow.operators.branch",
     "BaseHook": "boraflow.hooks.base",
     "BaseNotifier": "boraflow._notifier",
@@ -53,6 +55,7 @@ _EXPORTS: dict[str, str] = {
     "Variable": "boraflow._variable",
     "WeightRule": "boraflow.model.states",
     "XComArg": "boraflow._xcom",
+    "asset": "boraflow._asset_definition",
     "chain": "boraflow._edges",
     "chain_linear": "boraflow._edges",
     "cross_downstream": "boraflow._edges",
@@ -80,6 +83,8 @@ __all__ = [
     "AssetAlias",
     "AssetAll",
     "AssetAny",
+    "AssetOrTimeSchedule",
+    "AssetWatcher",
     "BaseBranchOperator",
     "BaseHook",
     "BaseNotifier",
@@ -116,6 +121,7 @@ __all__ = [
     "WeightRule",
     "XComArg",
     "__version__",
+    "asset",
     "chain",
     "chain_linear",
     "cross_downstream",
@@ -147,7 +153,16 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from boraflow._assets import Asset, AssetAlias, AssetAll, AssetAny, Metadata
+    from boraflow._asset_definition import asset
+    from boraflow._assets import (
+        Asset,
+        AssetAlias,
+        AssetAll,
+        AssetAny,
+        AssetOrTimeSchedule,
+        AssetWatcher,
+        Metadata,
+    )
     from boraflow._comms import mask_secret
     from boraflow._connection import Connection
     from boraflow._context import Context, get_current_context

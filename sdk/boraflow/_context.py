@@ -263,9 +263,9 @@ def make_context(ti: RuntimeTaskInstance, dag: DAG | None, task: Any) -> Context
     lazy["task_instance_key_str"] = lambda: "__".join(
         [ti.dag_id, ti.task_id, context.get("ds_nodash") or run.run_id]
     )
-    lazy["triggering_asset_events"] = dict
-    lazy["inlet_events"] = dict
-    lazy["outlet_events"] = dict
+    lazy["triggering_asset_events"] = lambda: _triggering_events(ti)
+    lazy["inlet_events"] = lambda: _inlet_events(context, ti)
+    lazy["outlet_events"] = lambda: _outlet_events(context)
     lazy["expanded_ti_count"] = lambda: _expanded_count(ti)
     if run.logical_date is not None:
         plain = plain_datetime(run.logical_date)
@@ -292,6 +292,28 @@ def make_context(ti: RuntimeTaskInstance, dag: DAG | None, task: Any) -> Context
     lazy["prev_end_date_success"] = lambda: prev("end_date")
     ti.context = context
     return context
+
+
+def _triggering_events(ti: RuntimeTaskInstance) -> Any:
+    from boraflow._asset_events import TriggeringAssetEvents
+
+    run = ti._request.run
+    query = {"triggered_dag_id": run.dag_id, "triggered_run_id": run.run_id}
+    return TriggeringAssetEvents(
+        lambda: ti._comms.asset_events(query) if run.run_type == "asset_triggered" else ()
+    )
+
+
+def _inlet_events(context: Context, ti: RuntimeTaskInstance) -> Any:
+    from boraflow._asset_events import InletEventsAccessors
+
+    return InletEventsAccessors(getattr(context["task"], "inlets", ()), ti._comms)
+
+
+def _outlet_events(context: Context) -> Any:
+    from boraflow._asset_events import OutletEventAccessors
+
+    return OutletEventAccessors(getattr(context["task"], "outlets", ()))
 
 
 def _expanded_count(ti: RuntimeTaskInstance) -> int | None:

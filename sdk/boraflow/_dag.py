@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, overload
 
 from boraflow import _source
 from boraflow._arguments import as_date, as_list, check_id
+from boraflow._assets import AssetOrTimeSchedule, BaseAsset, condition_of
 from boraflow._deprecated import OLD_DAG_ARGUMENTS, accept_old_dag_arguments
 from boraflow._group import TaskGroup, TaskGroupContext, raise_duplicate
 from boraflow._params import DagParam, Param, ParamsDict
@@ -111,6 +112,7 @@ class DAG:
             self.start_date.tzinfo if self.start_date is not None else None
         ) or UTC
         self.schedule = schedule
+        self.asset_condition = _asset_condition(schedule, where)
         self.timetable: Timetable = _make_timetable(
             schedule, self.timezone, where, data_intervals=self._data_intervals
         )
@@ -235,7 +237,9 @@ class DAG:
 
     @property
     def timetable_summary(self) -> str:
-        return self.timetable.summary
+        if self.asset_condition is None:
+            return self.timetable.summary
+        return f"Asset or {self.timetable.summary}" if self.timetable.can_be_scheduled else "Asset"
 
     # --- context ---
 
@@ -509,7 +513,7 @@ class DAG:
                 file=file,
                 line=line,
             )
-        if scheduled:
+        if scheduled or self.asset_condition is not None:
             for name, param in self.params.items():
                 try:
                     param.copy().resolve()
@@ -663,11 +667,10 @@ def _make_timetable(
 ) -> Timetable:
     from boraflow.model.timetables import timetable_from_schedule
 
-    if _is_asset_schedule(schedule):
-        raise InvalidArgument(
-            f"schedule of {where}: scheduling by assets is not supported yet; use a time schedule or None "
-            "and TriggerDagRunOperator"
-        )
+    if isinstance(schedule, AssetOrTimeSchedule):
+        schedule = schedule.timetable
+    elif condition_of(schedule) is not None:
+        schedule = None
     if schedule is None or schedule in ("None", ""):
         schedule = None
     try:
@@ -681,11 +684,13 @@ def _make_timetable(
         raise InvalidArgument(f"schedule of {where}: {err}") from None
 
 
-def _is_asset_schedule(schedule: Any) -> bool:
-    if schedule is None or isinstance(schedule, (str, timedelta)):
-        return False
-    items = schedule if isinstance(schedule, (list, tuple, set)) else [schedule]
-    return any(getattr(item, "is_boraflow_asset", False) for item in items)
+def _asset_condition(schedule: Any, where: str) -> BaseAsset | None:
+    if isinstance(schedule, AssetOrTimeSchedule):
+        return schedule.asset_condition
+    try:
+        return condition_of(schedule)
+    except InvalidArgument as err:
+        raise InvalidArgument(f"schedule of {where}: {err}") from None
 
 
 class DagContext:

@@ -13,6 +13,7 @@ Names are Airflow's, so that ``except`` clauses carry over; ``AirflowException``
         └── BoraflowException           (= AirflowException)
             ├── AirflowSkipException            the task is skipped
             ├── AirflowFailException            the task fails, without retries
+            ├── AirflowInactiveAssetInInletOrOutletException   an asset's name or URI is another's
             ├── AirflowRescheduleException      a sensor asks to be poked again later
             ├── AirflowSensorTimeout            a sensor's timeout ran out; no retries
             ├── TaskDeferralError               the trigger of a deferred task failed
@@ -135,6 +136,10 @@ class AirflowSkipException(BoraflowException):
 
 class AirflowFailException(BoraflowException):
     """Raise in a task to fail it at once, whatever its retries."""
+
+
+class AirflowInactiveAssetInInletOrOutletException(BoraflowException):
+    """A task reads or writes an asset whose name or URI another asset has."""
 
 
 class AirflowRescheduleException(BoraflowException):

@@ -17,6 +17,8 @@ from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
 from boraflow.api.model.v1 import states_pb2
 from boraflow.engine.commands import CloseAttempt, Commit, Reply, StoryEntry
 from boraflow.model.rows import (
+    AssetEventRow,
+    AssetQueueRow,
     AttemptResult,
     AttemptRow,
     BackfillRow,
@@ -335,6 +337,43 @@ def attempt_row_from_pb(m: pb.AttemptRow) -> AttemptRow:
     )
 
 
+def asset_event_row_from_pb(m: pb.AssetEventRow) -> AssetEventRow:
+    return AssetEventRow(
+        event_id=m.event_id,
+        name=m.name,
+        uri=m.uri,
+        aliases=tuple(m.aliases),
+        time=Micros(m.time_us),
+        partition_key=m.partition_key,
+    )
+
+
+def asset_queue_row_to_pb(r: AssetQueueRow) -> pb.AssetQueueRow:
+    return pb.AssetQueueRow(
+        dag_id=r.dag_id,
+        name=r.name,
+        uri=r.uri,
+        aliases=r.aliases,
+        first_us=r.first,
+        last_us=r.last,
+        first_event_id=r.first_event_id,
+        event_id=r.event_id,
+    )
+
+
+def asset_queue_row_from_pb(m: pb.AssetQueueRow) -> AssetQueueRow:
+    return AssetQueueRow(
+        dag_id=m.dag_id,
+        name=m.name,
+        uri=m.uri,
+        aliases=tuple(m.aliases),
+        first=Micros(m.first_us),
+        last=Micros(m.last_us),
+        first_event_id=m.first_event_id,
+        event_id=m.event_id,
+    )
+
+
 def executor_row_to_pb(r: ExecutorRow) -> pb.ExecutorRow:
     return pb.ExecutorRow(
         executor_id=r.executor_id,
@@ -484,4 +523,19 @@ def commit_to_pb(epoch: int, c: Commit) -> pb.CommitRequest:
         dropped_tasks=[
             pb.TaskKey(run_key=k[0], task_id=k[1], map_index=k[2]) for k in c.dropped_tasks
         ],
+        handled_asset_events=c.handled_asset_events,
+        dropped_asset_queue=[
+            pb.AssetQueueKey(dag_id=k[0], name=k[1], uri=k[2]) for k in c.dropped_asset_queue
+        ],
+        asset_consumptions=[
+            pb.AssetConsumption(
+                dag_id=r.dag_id,
+                run_key=r.run_key,
+                first_event_id=r.first_event_id,
+                through_event_id=r.through_event_id,
+                catchup=r.catchup,
+            )
+            for r in c.asset_consumptions
+        ],
+        asset_queue=[asset_queue_row_to_pb(r) for r in c.asset_queue],
     )

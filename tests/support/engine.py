@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from boraflow.engine import Engine, EngineSettings
+from boraflow.engine import Engine, EngineSettings, assets
 from boraflow.engine.commands import (
     AskPrevious,
     AskRuns,
@@ -40,6 +40,8 @@ from boraflow.engine.events import (
     TriggerRun,
 )
 from boraflow.model.rows import (
+    AssetEventRow,
+    AssetQueueRow,
     AttemptResult,
     AttemptRow,
     BackfillRow,
@@ -50,7 +52,15 @@ from boraflow.model.rows import (
     RunRow,
     TaskRow,
 )
-from boraflow.model.spec import DagSpec, GroupSpec, MapSpec, MapValue, TaskSpec, to_json
+from boraflow.model.spec import (
+    DagSpec,
+    GroupSpec,
+    MapSpec,
+    MapValue,
+    TaskSpec,
+    dag_from_json,
+    to_json,
+)
 from boraflow.model.states import (
     RUN_FINISHED,
     BackfillState,
@@ -135,6 +145,11 @@ class Store:
     manifests: dict[str, str] = field(default_factory=lambda: {"dags": "m1"})
     replies: dict[str, Reply] = field(default_factory=dict)
     story: list[Any] = field(default_factory=list)
+    asset_events: list[AssetEventRow] = field(default_factory=list)
+    handled_asset_events: set[int] = field(default_factory=set)
+    asset_queue: dict[tuple[str, str, str], AssetQueueRow] = field(default_factory=dict)
+    asset_event_runs: dict[tuple[str, int], str] = field(default_factory=dict)
+    """The run that an event triggered, by (dag_id, event_id)."""
     commits: int = 0
     rows_written: int = 0
     last_sequence: tuple[int, int] = (0, 0)
@@ -192,6 +207,7 @@ class Store:
             self.backfills[row.backfill_id] = replace(row)
         for row in commit.executors:
             self.executors[row.executor_id] = replace(row)
+        self._apply_assets(commit)
         for reply in commit.replies:
             self.replies[reply.command_id] = reply
         self.story += commit.story
@@ -200,6 +216,40 @@ class Store:
         self.last_sequence = (epoch, commit.sequence)
         self.last_answer = answer
         return answer
+
+    def _apply_assets(self, commit: Commit) -> None:
+        self.handled_asset_events.update(commit.handled_asset_events)
+        for key in commit.dropped_asset_queue:
+            self.asset_queue.pop(key, None)
+        for c in commit.asset_consumptions:
+            condition = dag_from_json(self.dags[c.dag_id].spec_json).asset_condition
+            assert condition is not None
+            assert self.runs[c.run_key].dag_id == c.dag_id
+            got = [
+                e.event_id
+                for e in self.asset_events
+                if e.event_id in self.handled_asset_events
+                and e.event_id <= c.through_event_id
+                and (c.dag_id, e.event_id) not in self.asset_event_runs
+                and assets.names(condition, e)
+            ]
+            assert got, f"a run of {c.dag_id} that no event triggered"
+            for event_id in got:
+                self.asset_event_runs[c.dag_id, event_id] = c.run_key
+            for key, row in list(self.asset_queue.items()):
+                if key[0] == c.dag_id and row.event_id <= c.through_event_id:
+                    del self.asset_queue[key]
+        for row in commit.asset_queue:
+            self.asset_queue[row.key] = replace(row)
+
+    def write_asset(self, name: str, *aliases: str, now: int = T0, uri: str = "") -> AssetEventRow:
+        """Record that an asset was written."""
+        row = AssetEventRow(len(self.asset_events) + 1, name, uri or name, aliases, Micros(now))
+        self.asset_events.append(row)
+        return row
+
+    def unhandled_asset_events(self) -> tuple[AssetEventRow, ...]:
+        return tuple(e for e in self.asset_events if e.event_id not in self.handled_asset_events)
 
     def _check(self, commit: Commit) -> None:
         def versions(
@@ -279,6 +329,8 @@ class Store:
             ),
             tuple(replace(e) for e in self.executors.values() if e.state != "offline"),
             dict(self.manifests),
+            tuple(replace(q) for q in self.asset_queue.values()),
+            self.unhandled_asset_events(),
         )
 
     def answer(self, ask: Any) -> Answered:

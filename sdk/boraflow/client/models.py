@@ -88,6 +88,12 @@ class Dag:
     doc_md: str
     max_active_runs: int
     catchup: bool
+    asset_condition_json: str
+
+    @property
+    def asset_condition(self) -> dict[str, Any] | None:
+        """The expression of assets it is scheduled on, as in its spec."""
+        return json.loads(self.asset_condition_json) if self.asset_condition_json else None
 
     @property
     def params(self) -> dict[str, dict[str, Any]]:
@@ -293,6 +299,92 @@ class Backfill:
     create_time: datetime | None
     complete_time: datetime | None
     actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssetUse:
+    """A task that names an asset."""
+
+    dag_id: str
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """An asset as the current DAGs name it."""
+
+    name: str
+    uri: str
+    group: str
+    extra_json: str
+    active: bool
+    create_time: datetime | None
+    last_event_time: datetime | None
+    event_count: int
+    producers: tuple[AssetUse, ...]
+    readers: tuple[AssetUse, ...]
+    consumer_dag_ids: tuple[str, ...]
+    aliases: tuple[str, ...]
+    watchers: tuple[str, ...]
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """More about it."""
+        return json.loads(self.extra_json or "{}")
+
+
+@dataclass(frozen=True, slots=True)
+class AssetAlias:
+    """An alias, and what it was resolved to."""
+
+    name: str
+    group: str
+    asset_names: tuple[str, ...]
+    consumer_dag_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRun:
+    """A run that asset events triggered."""
+
+    dag_id: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssetEvent:
+    """Something happened to an asset."""
+
+    event_id: int
+    asset_name: str
+    asset_uri: str
+    create_time: datetime
+    extra_json: str
+    source_dag_id: str
+    source_run_id: str
+    source_task_id: str
+    source_map_index: int
+    aliases: tuple[str, ...]
+    actor: str
+    triggered_runs: tuple[AssetRun, ...]
+    partition_key: str
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """What the writer said of it."""
+        return json.loads(self.extra_json or "{}")
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedAssetEvent:
+    """What a DAG that waits for assets has got of one since its last run."""
+
+    dag_id: str
+    asset_name: str
+    asset_uri: str
+    aliases: tuple[str, ...]
+    create_time: datetime | None
+    update_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from boraflow.engine import calendar, executors, past
+from boraflow.engine import assets, calendar, executors, past
 from boraflow.engine.attempts import arm, clear_row, end, stop
 from boraflow.engine.commands import AskRuns, DrainSession
 from boraflow.engine.events import (
@@ -826,6 +826,7 @@ def delete_dag(state: State, command: DeleteDag) -> dict[str, Any]:
         _drop_run(state, run)
     if dag.backfill is not None:
         state.backfills.pop(dag.backfill.row.backfill_id, None)
+    assets.removed(state, dag)
     del state.dags[command.dag_id]
     return {"ok": True}
 

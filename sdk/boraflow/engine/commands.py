@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from boraflow.model.rows import (
+    AssetQueueRow,
     AttemptRow,
     BackfillRow,
     DagRow,
@@ -50,6 +51,22 @@ class AlertRow:
 
 
 @dataclass(slots=True)
+class AssetConsumption:
+    """Asset events became a run: it gets all handled events of its DAG's assets that no earlier run got."""
+
+    dag_id: str
+    run_key: str
+    """A new run of the same commit."""
+    first_event_id: int
+    """Of the pending ones, the first."""
+    through_event_id: int
+    """No event after this one is the run's; rows of the DAG's queue up to it are deleted."""
+    catchup: bool = False
+    """Where the DAG has no earlier asset-triggered run: all events kept count, not only those since it is
+    scheduled on assets."""
+
+
+@dataclass(slots=True)
 class Commit:
     """One transaction. All rows land or none; the leader's epoch fences it."""
 
@@ -71,6 +88,12 @@ class Commit:
     executors: list[ExecutorRow] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     story: list[StoryEntry] = field(default_factory=list)
+    handled_asset_events: list[int] = field(default_factory=list)
+    """Asset events that are folded into what follows; applied in this order."""
+    dropped_asset_queue: list[tuple[str, str, str]] = field(default_factory=list)
+    """(dag_id, name, uri)."""
+    asset_consumptions: list[AssetConsumption] = field(default_factory=list)
+    asset_queue: list[AssetQueueRow] = field(default_factory=list)
 
     def empty(self) -> bool:
         return not (
@@ -88,6 +111,10 @@ class Commit:
             or self.executors
             or self.replies
             or self.story
+            or self.handled_asset_events
+            or self.dropped_asset_queue
+            or self.asset_consumptions
+            or self.asset_queue
         )
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from boraflow.model.rows import (
+    AssetEventRow,
+    AssetQueueRow,
     AttemptResult,
     AttemptRow,
     BackfillRow,
@@ -45,6 +47,10 @@ class Snapshot:
     """Sessions that were not offline; their leases start anew, for one full term."""
     manifests: dict[str, str] = field(default_factory=dict)
     """Bundle name to the digest of its current manifest, which new runs are pinned to."""
+    asset_queue: tuple[AssetQueueRow, ...] = ()
+    """What DAGs that wait for assets have got so far."""
+    asset_events: tuple[AssetEventRow, ...] = ()
+    """Those that are not handled, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,13 @@ class AttemptsClosed:
     results: tuple[AttemptResult, ...]
     released: tuple[str, ...] = ()
     """Attempts (of these or earlier ones) whose process tree is known gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetsChanged:
+    """Assets were written. Recorded already; repeats are possible."""
+
+    events: tuple[AssetEventRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +316,16 @@ class DeleteRun:
     run_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class DeleteQueuedAssets:
+    """Make DAGs forget what they have got so far of the assets they wait for."""
+
+    dag_id: str = ""
+    """Empty is all."""
+    asset: str = ""
+    """Name or URI; empty is all."""
+
+
 Command = (
     TriggerRun
     | ClearTasks
@@ -316,6 +339,7 @@ Command = (
     | DrainExecutor
     | DeleteDag
     | DeleteRun
+    | DeleteQueuedAssets
 )
 
 Event = (
@@ -329,6 +353,7 @@ Event = (
     | ExecutorGone
     | AttemptsStarted
     | AttemptsClosed
+    | AssetsChanged
     | PoolsChanged
     | CommitLanded
     | Answered

@@ -14,6 +14,7 @@ from typing import Any
 
 from boraflow.engine import (
     actions,
+    assets,
     attempts,
     backfills,
     calendar,
@@ -30,6 +31,7 @@ from boraflow.engine import (
 from boraflow.engine.commands import AskRuns, Commit, Ready, Reply
 from boraflow.engine.events import (
     Answered,
+    AssetsChanged,
     AttemptsClosed,
     AttemptsStarted,
     ClearTasks,
@@ -39,6 +41,7 @@ from boraflow.engine.events import (
     DagPublished,
     DagRemoved,
     DeleteDag,
+    DeleteQueuedAssets,
     DeleteRun,
     DrainExecutor,
     Event,
@@ -98,6 +101,7 @@ class Engine:
             DagRemoved: self._dag_removed,
             ManifestMoved: self._manifest_moved,
             PoolsChanged: self._pools_changed,
+            AssetsChanged: lambda e: assets.changed(self.state, e),
             Tick: lambda _: None,
         }
         self._restore(snapshot)
@@ -184,6 +188,7 @@ class Engine:
                 planned, state.to_plan = state.to_plan, {}
                 for dag in planned.values():
                     try:
+                        assets.fire(state, dag)
                         calendar.plan(state, dag)
                     except Exception as err:  # noqa: BLE001 - confined to its DAG
                         state.fault(err, None, dag.row.dag_id)
@@ -267,6 +272,14 @@ class Engine:
         commit.closes, state.closes = state.closes, []
         commit.replies, state.replies = state.replies, []
         commit.story, state.story = state.story, []
+        if state.handled_asset_events or state.dropped_asset_queue:
+            commit.handled_asset_events, state.handled_asset_events = state.handled_asset_events, []
+            commit.dropped_asset_queue = list(state.dropped_asset_queue)
+            state.dropped_asset_queue = {}
+        if state.asset_consumptions or state.asset_queue:
+            commit.asset_consumptions, state.asset_consumptions = state.asset_consumptions, []
+            commit.asset_queue = [replace(row) for row in state.asset_queue.values()]
+            state.asset_queue = {}
         return commit
 
     # --- events ----------------------------------------------------------------------------------
@@ -325,6 +338,7 @@ class Engine:
             dag = state.dags[event.dag_id] = Dag(row)
             row.fileloc = dag.spec.fileloc
             calendar.published(state, dag, None)
+            assets.published(state, dag, None)
             return
         row = dag.row
         if row.active and row.version == event.version and row.spec_json == event.spec_json:
@@ -342,12 +356,14 @@ class Engine:
         dag.spec_cache = None
         row.fileloc = dag.spec.fileloc
         calendar.published(state, dag, before)
+        assets.published(state, dag, before)
         state.to_start[row.dag_id] = dag
 
     def _dag_removed(self, event: DagRemoved) -> None:
         dag = self.state.dags.get(event.dag_id)
         if dag is not None and dag.row.active:
             dag.row.active = False
+            assets.removed(self.state, dag)
 
     def _pools_changed(self, event: PoolsChanged) -> None:
         pools = self.state.pools
@@ -423,6 +439,8 @@ class Engine:
                 return actions.delete_dag(state, c)
             case DeleteRun() as c:
                 return actions.delete_run(state, c)
+            case DeleteQueuedAssets() as c:
+                return assets.delete_queued(state, c)
 
     # --- a new term ------------------------------------------------------------------------------
 
@@ -453,10 +471,16 @@ class Engine:
         oldest_first = sorted(state.queued_since.items(), key=lambda item: item[1].row.opened_at)
         state.queued_since.clear()
         state.queued_since.update(oldest_first)
+        for queued in snapshot.asset_queue:
+            dag = state.dags.get(queued.dag_id)
+            if dag is not None:
+                dag.asset_queue[queued.name, queued.uri] = replace(queued)
         for dag in state.dags.values():
             calendar.restored(state, dag)
+            assets.restored(state, dag)
             if dag.queued or dag.backfill is not None:
                 state.to_start[dag.row.dag_id] = dag
+        assets.changed(state, AssetsChanged(snapshot.asset_events))
 
     def _restore_attempts(self, snapshot: Snapshot) -> None:
         state = self.state

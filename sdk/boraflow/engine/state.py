@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from boraflow.engine.commands import (
     After,
     Ask,
+    AssetConsumption,
     CloseAttempt,
     Reply,
     StoryEntry,
@@ -22,6 +23,7 @@ from boraflow.engine.commands import (
 from boraflow.engine.settings import EngineSettings, micros
 from boraflow.model.graph import Graph, Node, compile_graph
 from boraflow.model.rows import (
+    AssetQueueRow,
     AttemptResult,
     AttemptRow,
     BackfillRow,
@@ -358,8 +360,9 @@ class Dag:
     """A DAG, its unfinished runs and its calendar."""
 
     __slots__ = (
-        "active", "asking", "backfill", "dirty", "graphs", "queued", "row", "running", "runs",
-        "spec_cache", "start_timer", "timer", "timetable_cache", "tis_limits",
+        "active", "asking", "asset_leaves", "asset_queue", "backfill", "dirty", "graphs", "queued",
+        "row", "running", "runs", "spec_cache", "start_timer", "timer", "timetable_cache",
+        "tis_limits",
     )  # fmt: skip
 
     def __init__(self, row: DagRow) -> None:
@@ -378,6 +381,10 @@ class Dag:
         self.tis_limits: dict[str, Limit] = {}
         self.asking = False
         """The calendar waits for an answer."""
+        self.asset_queue: dict[tuple[str, str], AssetQueueRow] = {}
+        """What it has got so far of the assets it waits for, by name and URI."""
+        self.asset_leaves: frozenset[tuple[str, str]] = frozenset()
+        """Its keys in :attr:`State.asset_consumers`."""
         self.timer: Micros | None = None
         self.start_timer: Micros | None = None
         self.dirty = False
@@ -411,6 +418,10 @@ class State:
         self.sessions: dict[str, Session] = {}
         self.backfills: dict[str, Backfill] = {}
         self.manifests: dict[str, str] = {}
+        self.asset_consumers: dict[tuple[str, str], dict[str, Dag]] = {}
+        """DAGs that wait for assets, by how they name one: (``name``, ``uri`` or ``alias``; value)."""
+        self.asset_events_seen: OrderedDict[int, None] = OrderedDict()
+        """Asset events folded in, so that repeats are known."""
         self.lease_floor: Micros = Micros(0)
         self.slots_used = 0
         self.lanes: dict[tuple[str, str | None, str, int, bool], Lane] = {}
@@ -449,6 +460,10 @@ class State:
         self.closes: list[CloseAttempt] = []
         self.replies: list[Reply] = []
         self.story: list[StoryEntry] = []
+        self.handled_asset_events: list[int] = []
+        self.asset_consumptions: list[AssetConsumption] = []
+        self.asset_queue: dict[tuple[str, str, str], AssetQueueRow] = {}
+        self.dropped_asset_queue: dict[tuple[str, str, str], None] = {}
         self.after: list[After] = []
         self.asks_out: list[Ask] = []
         # Asks in flight, and runs kept while their answers may be older than memory.
@@ -521,6 +536,25 @@ class State:
     def touch_executor(self, session: Session) -> None:
         """Have the session's row, as it is now, in the next commit."""
         self.executors[session.row.executor_id] = replace(session.row)
+
+    def touch_queued_asset(self, row: AssetQueueRow) -> None:
+        """Have a row of the asset queue in the next commit."""
+        self.asset_queue[row.key] = row
+
+    def forget_queued_asset(self, row: AssetQueueRow) -> None:
+        """A row of the asset queue became part of a run, whose commit deletes it."""
+        self.asset_queue.pop(row.key, None)
+
+    def drop_queued_asset(self, row: AssetQueueRow) -> None:
+        """Have a row of the asset queue deleted by the next commit."""
+        self.asset_queue.pop(row.key, None)
+        self.dropped_asset_queue[row.key] = None
+
+    def see_asset_event(self, event_id: int) -> None:
+        """Know a repeat of this event."""
+        self.asset_events_seen[event_id] = None
+        if len(self.asset_events_seen) > _RECENT:
+            self.asset_events_seen.popitem(last=False)
 
     def tell_people(
         self, run: Run | None, task_id: str, actor: str, action: str, detail: str = ""

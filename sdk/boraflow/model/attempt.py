@@ -146,6 +146,18 @@ class Comms(Protocol):
         """
         ...
 
+    def asset_events(self, query: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return events of assets, oldest first: ``id, name, uri, time, extra, dag_id, run_id, task_id, map_index,
+        aliases, partition_key``. The query's keys: ``name``, ``uri``, ``alias``; ``triggered_dag_id`` and
+        ``triggered_run_id`` for those that triggered a run; ``after``, ``before`` (Micros, both included),
+        ``descending``, ``limit``.
+        """
+        ...
+
+    def check_assets(self, assets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return those of the assets (``name``, ``uri``) that must not be used: another has their name or URI."""
+        ...
+
     def set_rendered_fields(self, fields: dict[str, Any]) -> None:
         """Keep the rendered template fields of this attempt for people to see."""
         ...

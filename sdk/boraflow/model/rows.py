@@ -250,6 +250,41 @@ class BackfillRow:
     row_version: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class AssetEventRow:
+    """Something happened to an asset; recorded by the metastore, handled by the leader."""
+
+    event_id: int
+    """Grows with each event."""
+    name: str
+    uri: str
+    aliases: tuple[str, ...] = ()
+    """Aliases through which it was written."""
+    time: Micros = Micros(0)
+    partition_key: str = ""
+
+
+@dataclass(slots=True)
+class AssetQueueRow:
+    """A DAG that waits for assets has got at least one event of this one since its last run."""
+
+    dag_id: str
+    name: str
+    uri: str
+    aliases: tuple[str, ...] = ()
+    first: Micros = Micros(0)
+    """When the first of these events happened."""
+    last: Micros = Micros(0)
+    """When the newest did."""
+    first_event_id: int = 0
+    event_id: int = 0
+    """The newest event."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.dag_id, self.name, self.uri)
+
+
 def as_json_dict(row: Any) -> dict[str, Any]:
     """Return a row's set fields as a JSON-ready dict, for logs and stories."""
     return {k: v for k in row.__slots__ if (v := getattr(row, k)) is not None}

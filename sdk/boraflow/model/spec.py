@@ -117,7 +117,9 @@ class TaskSpec:
     """Digest of the dependency set the task runs in; ``None`` is the executor's own interpreter."""
     memory_limit_mb: int | None = None
     inlets: tuple[dict[str, Any], ...] = ()
+    """Assets it reads: ``{"name", "uri", "group", "extra"}``, ``{"alias": name}`` or ``{"ref": {"name" or "uri"}}``."""
     outlets: tuple[dict[str, Any], ...] = ()
+    """Assets it writes, as ``inlets``."""
     doc_md: str | None = None
     owner: str = "airflow"
     ui_color: str = ""
@@ -151,6 +153,9 @@ class DagSpec:
     description: str = ""
     doc_md: str | None = None
     timetable: TimetableSpec = field(default_factory=TimetableSpec)
+    asset_condition: dict[str, Any] | None = None
+    """Assets it is scheduled on, beside the timetable: ``{"asset": {"name", "uri", ...}}``, ``{"alias": {"name"}}``,
+    ``{"ref": {"name" or "uri"}}``, ``{"all": [...]}`` or ``{"any": [...]}``."""
     timezone: str = "UTC"
     start_date: str | None = None
     end_date: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,23 @@ class PythonOperator(BaseOperator):
         if self.templates_dict:
             context["templates_dict"] = self.templates_dict
         kwargs = call_kwargs(self.python_callable, self.op_args, self.op_kwargs, context)
-        return run_callable(self.python_callable, self.op_args, kwargs)
+        result = run_callable(self.python_callable, self.op_args, kwargs)
+        if self.outlets and inspect.isgeneratorfunction(self.python_callable):
+            return _note_metadata(result, context)
+        return result
+
+
+def _note_metadata(yielded: Any, context: Context) -> Any:
+    """Take the Metadata that a function yields; return what it returns."""
+    from boraflow._assets import Metadata
+
+    while True:
+        try:
+            one = next(yielded)
+        except StopIteration as end:
+            return end.value
+        if isinstance(one, Metadata):
+            context["outlet_events"].apply(one)
 
 
 def _shorten(value: Any) -> str:

@@ -150,6 +150,15 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     f"{_M}BackfillService/PauseBackfill": _OPERATE,
     f"{_M}BackfillService/ResumeBackfill": _OPERATE,
     f"{_M}BackfillService/CancelBackfill": _OPERATE,
+    # Assets
+    f"{_M}AssetService/ListAssets": _READ,
+    f"{_M}AssetService/GetAsset": _READ,
+    f"{_M}AssetService/ListAssetAliases": _READ,
+    f"{_M}AssetService/ListAssetEvents": _READ,
+    f"{_M}AssetService/CreateAssetEvent": _OPERATE,
+    f"{_M}AssetService/MaterializeAsset": _OPERATE,
+    f"{_M}AssetService/ListQueuedAssetEvents": _READ,
+    f"{_M}AssetService/DeleteQueuedAssetEvents": _OPERATE,
     # Logs
     f"{_M}LogService/ReadLog": _READ,
     f"{_M}LogService/StreamLog": _READ,
@@ -203,6 +212,8 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     f"{_M}ExecutionService/ReadConnection": _EXECUTE,
     f"{_M}ExecutionService/ReadStates": _EXECUTE,
     f"{_M}ExecutionService/GetPreviousSuccess": _EXECUTE,
+    f"{_M}ExecutionService/ReadAssetEvents": _EXECUTE,
+    f"{_M}ExecutionService/CheckAssets": _EXECUTE,
     # The scheduler's and the executor's own doors
     "/boraflow.api.scheduler.v1.DispatchService/Attach": _EXECUTE,
     "/boraflow.api.executor.v1.ExecutorService/GetState": _READ,

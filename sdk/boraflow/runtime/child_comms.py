@@ -126,6 +126,12 @@ class ChildComms:
             group_id=group_id,
         )
 
+    def asset_events(self, query: dict[str, Any]) -> list[dict[str, Any]]:
+        return self._ask("asset_events", query=query)
+
+    def check_assets(self, assets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return self._ask("check_assets", assets=assets)
+
     def set_rendered_fields(self, fields: dict[str, Any]) -> None:
         self._tell("rendered", fields=fields)
 

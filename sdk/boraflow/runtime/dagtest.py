@@ -58,6 +58,7 @@ from boraflow.runtime.serialize import dag_to_spec
 from boraflow.runtime.triggers import make_trigger
 
 if TYPE_CHECKING:
+    from boraflow._asset_events import AssetEvent
     from boraflow._dag import DAG
 
 log = logging.getLogger("boraflow.dagtest")
@@ -174,6 +175,13 @@ class DagTestRun:
             else:
                 out.setdefault(task_id, []).append(loads(text))
         return out
+
+    @property
+    def asset_events(self) -> list[AssetEvent]:
+        """The events of assets that its tasks emitted, in order."""
+        from boraflow._asset_events import event_from
+
+        return [event_from(e) for e in self.store.asset_events_emitted]
 
     def xcom(
         self, task_id: str, key: str = _RETURN, map_index: int = -1, default: Any = None
@@ -308,6 +316,7 @@ class _Driver:
         return replace(
             spec,
             timetable=TimetableSpec(),
+            asset_condition=None,
             start_date=None,
             end_date=None,
             allowed_run_types=None,
@@ -583,6 +592,7 @@ class _Driver:
         if row.result is None:
             row.result = result
             self.store.keep_xcoms(row.task_id, row.map_index, report.xcoms)
+            self.store.keep_asset_events(act.run, row, result)
             if row.kind is not AttemptKind.CALLBACK:
                 self.store.errors[row.task_id, row.map_index] = (
                     result.error if result.outcome is Outcome.FAILED else ""

@@ -13,7 +13,7 @@ from boraflow.engine.commands import Commit, Reply
 from boraflow.exceptions import BoraflowException
 from boraflow.model.attempt import PushedXcom
 from boraflow.model.rows import AttemptResult, AttemptRow, Micros, RunRow, TaskRow
-from boraflow.model.states import RunState, TaskState
+from boraflow.model.states import Outcome, RunState, TaskState
 
 log = logging.getLogger("boraflow.dagtest")
 
@@ -34,6 +34,8 @@ class MemoryStore:
         self.errors: dict[tuple[str, int], str] = {}
         self.rendered: dict[str, Any] = {}
         self.triggered: list[dict[str, Any]] = []
+        self.asset_events_emitted: list[dict[str, Any]] = []
+        self.triggering_asset_events: list[dict[str, Any]] = []
         self.variables = dict(variables or {})
         self.connections = dict(connections or {})
         self.task_order: tuple[str, ...] = ()
@@ -175,6 +177,47 @@ class MemoryStore:
                 }
             )
         return out
+
+    def asset_events(self, query: dict[str, Any]) -> list[dict[str, Any]]:
+        events = self.asset_events_emitted
+        if "triggered_run_id" in query:
+            events = self.triggering_asset_events
+        found = [
+            e
+            for e in events
+            if query.get("name") in (None, e["name"])
+            and query.get("uri") in (None, e["uri"])
+            and (query.get("alias") is None or query["alias"] in e["aliases"])
+            and query.get("after", 0) <= e["time"] <= query.get("before", e["time"])
+        ]
+        if query.get("descending"):
+            found.reverse()
+        return found[: query.get("limit") or len(found)]
+
+    def check_assets(self, assets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return []
+
+    def keep_asset_events(self, run: RunRow, row: AttemptRow, result: AttemptResult) -> None:
+        """Keep what an attempt that succeeded says of its outlets."""
+        if result.outcome is not Outcome.SUCCESS or not result.asset_events_json:
+            return
+        for event in json.loads(result.asset_events_json):
+            name, uri = event.get("name"), event.get("uri")
+            self.asset_events_emitted.append(
+                {
+                    "id": len(self.asset_events_emitted) + 1,
+                    "name": name if name is not None else uri,
+                    "uri": uri if uri is not None else name,
+                    "time": result.end_date or 0,
+                    "extra": event.get("extra") or {},
+                    "dag_id": run.dag_id,
+                    "run_id": run.run_id,
+                    "task_id": row.task_id,
+                    "map_index": row.map_index,
+                    "aliases": event.get("aliases") or [],
+                    "partition_key": event.get("partition_key") or "",
+                }
+            )
 
     def set_rendered_fields(self, fields: dict[str, Any]) -> None:
         self.rendered.update(fields)

@@ -46,6 +46,7 @@ from boraflow._xcom import LazyXComSequence
 from boraflow.airflow import hook
 from boraflow.exceptions import (
     AirflowFailException,
+    AirflowInactiveAssetInInletOrOutletException,
     AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -184,6 +185,8 @@ class _Attempt:
         else:
             operator.render_template_fields(context)
         first = request.kind is AttemptKind.TRY
+        if operator.inlets or operator.outlets:
+            self._check_assets(operator)
         if first:
             self._report_rendered(operator)
             if operator.on_execute_callback:
@@ -221,6 +224,21 @@ class _Attempt:
         ):
             operator.post_execute(context, value)
         return value
+
+    def _check_assets(self, operator: Any) -> None:
+        """Refuse to run with an asset whose name or URI another one has."""
+        from boraflow._assets import Asset
+
+        used = [a for a in (*operator.inlets, *operator.outlets) if isinstance(a, Asset)]
+        if not used:
+            return
+        inactive = self.comms.check_assets([{"name": a.name, "uri": a.uri} for a in used])
+        if inactive:
+            names = ", ".join(repr(Asset(name=a["name"], uri=a["uri"])) for a in inactive)
+            raise AirflowInactiveAssetInInletOrOutletException(
+                f"task '{operator.task_id}' uses inactive assets: {names}. Another asset has the same name or "
+                "URI: give each its own"
+            )
 
     def _start_from_trigger(self, operator: Any) -> None:
         begin = operator.start_trigger_args
@@ -294,10 +312,19 @@ class _Attempt:
             result.skip_json = json.dumps(ti.skip_directive)
         if self.request.map_index >= 0 and task.map_index_template is not None:
             self._name_map_index(task)
+        if task.outlets:
+            result.asset_events_json = self._asset_events(task)
         ti.state = "success"
         if task.on_success_callback:
             self._call_back("success", task.on_success_callback)
         return result
+
+    def _asset_events(self, task: Any) -> str | None:
+        from boraflow._asset_events import emitted
+
+        said = dict.get(self.context, "outlet_events")
+        found = emitted(task.outlets, said, self.request.run.partition_key)
+        return json.dumps(found) if found else None
 
     def _push_outputs(self, value: Any) -> None:
         if not isinstance(value, Mapping):

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,9 @@ def dag_to_spec(dag: DAG, fileloc: str | None = None) -> DagSpec:
         description=dag.description or "",
         doc_md=dag.doc_md,
         timetable=_timetable(dag),
+        asset_condition=None
+        if dag.asset_condition is None
+        else dag.asset_condition.as_expression(),
         timezone=zone_name(dag.timezone),
         start_date=_iso(dag.start_date),
         end_date=_iso(dag.end_date),
@@ -114,7 +118,13 @@ def digest(spec_json: str) -> str:
 
 
 def _timetable(dag: DAG) -> TimetableSpec:
-    return timetable_to_spec(dag.timetable)
+    spec = timetable_to_spec(dag.timetable)
+    if dag.asset_condition is None:
+        return spec
+    about = "Triggered by assets"
+    if dag.timetable.can_be_scheduled:
+        about = f"{about}, or {spec.description}" if spec.description else about
+    return replace(spec, summary=dag.timetable_summary, description=about)
 
 
 def _sources(values: Iterable[MapValue]) -> Iterable[str]:

@@ -7,6 +7,7 @@ metastore is away, a question waits: an outage shorter than the lease fails no t
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
@@ -24,7 +25,7 @@ from boraflow.api.metastore.v1 import execution_service_pb2_grpc as pb_grpc
 from boraflow.api.metastore.v1 import run_service_pb2 as run_pb
 from boraflow.api.metastore.v1 import run_service_pb2_grpc as run_grpc
 from boraflow.api.metastore.v1 import variable_service_pb2 as variable_pb
-from boraflow.api.model.v1 import states_pb2
+from boraflow.api.model.v1 import asset_pb2, states_pb2
 from boraflow.rpc.errors import ApiError, from_rpc_error
 from boraflow_executor import masking
 
@@ -54,6 +55,8 @@ class Questions:
             "dag_exists": self._dag_exists,
             "get_run_state": self._get_run_state,
             "get_task_states": self._get_task_states,
+            "asset_events": self._asset_events,
+            "check_assets": self._check_assets,
         }
 
     async def answer(
@@ -214,11 +217,54 @@ class Questions:
             "end_date": run.end_date,
         }
 
+    async def _asset_events(
+        self, attempt_id: str, request_id: str, hide: Any, *, query: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        answer = await self._execution.ReadAssetEvents(
+            pb.ReadAssetEventsRequest(
+                name=query.get("name") or "",
+                uri=query.get("uri") or "",
+                alias=query.get("alias") or "",
+                triggered_dag_id=query.get("triggered_dag_id") or "",
+                triggered_run_id=query.get("triggered_run_id") or "",
+                after_us=query.get("after"),
+                before_us=query.get("before"),
+                descending=bool(query.get("descending")),
+                limit=query.get("limit") or 0,
+            ),
+            timeout=60,
+        )
+        return [
+            {
+                "id": e.event_id,
+                "name": e.asset_name,
+                "uri": e.asset_uri,
+                "time": wire.micros(e.create_time),
+                "extra": json.loads(e.extra_json or "{}"),
+                "dag_id": e.source_dag_id,
+                "run_id": e.source_run_id,
+                "task_id": e.source_task_id,
+                "map_index": e.source_map_index,
+                "aliases": list(e.aliases),
+                "partition_key": e.partition_key,
+            }
+            for e in answer.events
+        ]
+
+    async def _check_assets(
+        self, attempt_id: str, request_id: str, hide: Any, *, assets: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        answer = await self._execution.CheckAssets(
+            pb.CheckAssetsRequest(
+                assets=[asset_pb2.Asset(name=a["name"], uri=a["uri"]) for a in assets]
+            ),
+            timeout=30,
+        )
+        return [{"name": a.name, "uri": a.uri} for a in answer.inactive]
+
     async def _trigger_dag_run(
         self, attempt_id: str, request_id: str, hide: Any, *, request: dict[str, Any]
     ) -> dict[str, Any]:
-        import json
-
         conf = request.get("conf")
         message = run_pb.TriggerRunRequest(
             dag_id=request["dag_id"],

@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.message import Message
 
 from boraflow.api.metastore.v1 import (
+    asset_service_pb2,
     backfill_service_pb2,
     dag_service_pb2,
     hitl_service_pb2,
@@ -205,6 +206,12 @@ COMMANDS: dict[str, Command] = {
     ),
     "CancelBackfill": Command(
         "cancel_backfill", _control(backfill_service_pb2.CancelBackfillResponse)
+    ),
+    "DeleteQueuedAssetEvents": Command(
+        "delete_queued_asset_events",
+        lambda _s, _c, _q, v: asset_service_pb2.DeleteQueuedAssetEventsResponse(
+            deleted_count=int(v.get("deleted", 0))
+        ),
     ),
     "DrainExecutor": Command(
         "drain_executor",

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from boraflow.api.metastore.v1 import (
+    asset_service_pb2_grpc,
     backfill_service_pb2_grpc,
     bundle_service_pb2_grpc,
     change_service_pb2_grpc,
@@ -39,6 +40,7 @@ from boraflow_metastore.log_storage import open_log_storage
 from boraflow_metastore.parts import Parts
 from boraflow_metastore.relay import Relay
 from boraflow_metastore.retention import Retention
+from boraflow_metastore.servicers.assets import AssetServicer
 from boraflow_metastore.servicers.backfills import BackfillServicer
 from boraflow_metastore.servicers.bundles import BundleServicer
 from boraflow_metastore.servicers.changes import ChangeServicer
@@ -260,6 +262,11 @@ def _services(parts: Parts, logs: LogServicer) -> list[Registration]:
             hitl_service_pb2_grpc.add_HitlServiceServicer_to_server,
             HitlServicer(parts),
             _API + "HitlService",
+        ),
+        (
+            asset_service_pb2_grpc.add_AssetServiceServicer_to_server,
+            AssetServicer(parts),
+            _API + "AssetService",
         ),
         (log_service_pb2_grpc.add_LogServiceServicer_to_server, logs, _API + "LogService"),
         (

@@ -33,6 +33,7 @@ from boraflow.engine.commands import (
 )
 from boraflow.engine.events import (
     Answered,
+    AssetsChanged,
     AttemptsClosed,
     AttemptsStarted,
     CommitLanded,
@@ -366,6 +367,8 @@ class Term:
                 self._held.append(event)
             else:
                 self.feed(event)
+        elif body == "asset_news":
+            self._assets_changed(message.asset_news.events)
         elif body == "pool_news":
             self.feed(PoolsChanged(tuple(map(wire.pool_row_from_pb, message.pool_news.pools))))
         elif body == "bundle_news":
@@ -382,6 +385,9 @@ class Term:
         if news.closed or news.released:
             self._closed(news.closed, news.released)
 
+    def _assets_changed(self, events: Any) -> None:
+        self.feed(AssetsChanged(tuple(map(wire.asset_event_row_from_pb, events))))
+
     def _closed(self, closed: Any, released: Any) -> None:
         results = tuple(map(wire.result_from_pb, closed))
         gone = tuple(released)
@@ -393,8 +399,7 @@ class Term:
         while True:
             await self._attempts_open.wait()
             await asyncio.sleep(RETRY_SECONDS)
-            if not self._open:
-                continue
+            # Once more after the last attempt is handled: what it wrote is an event of its own.
             try:
                 found = await self.store.list_unhandled(self.epoch)
             except grpc.aio.AioRpcError as err:
@@ -403,6 +408,8 @@ class Term:
                 continue
             if found.closed or found.released:
                 self._closed(found.closed, found.released)
+            if found.asset_events:
+                self._assets_changed(found.asset_events)
 
     # --- what the engine asks --------------------------------------------------------------------
 

@@ -244,7 +244,17 @@ class GrpcStore:
     async def load_state(self, lease: Lease) -> TermState:
         parts: dict[str, list[Any]] = {
             name: []
-            for name in ("dags", "runs", "tasks", "attempts", "pools", "backfills", "executors")
+            for name in (
+                "dags",
+                "runs",
+                "tasks",
+                "attempts",
+                "pools",
+                "backfills",
+                "executors",
+                "asset_queue",
+                "asset_events",
+            )
         }
         specs: dict[tuple[str, int], str] = {}
         parsed: list[pb.ParsedFile] = []
@@ -257,6 +267,8 @@ class GrpcStore:
             "pools": wire.pool_row_from_pb,
             "backfills": wire.backfill_row_from_pb,
             "executors": wire.executor_row_from_pb,
+            "asset_queue": wire.asset_queue_row_from_pb,
+            "asset_events": wire.asset_event_row_from_pb,
         }
         last = False
         try:

@@ -10,6 +10,7 @@ from boraflow.client import _calls
 from boraflow.client._aio.base import AsyncLink
 
 if TYPE_CHECKING:
+    from boraflow.client._aio.assets import AsyncAssets
     from boraflow.client._aio.backfills import AsyncBackfills
     from boraflow.client._aio.bundles import AsyncBundles
     from boraflow.client._aio.dags import AsyncDags
@@ -106,6 +107,13 @@ class AsyncClient:
         from boraflow.client._aio.backfills import AsyncBackfills
 
         return AsyncBackfills(self._link)
+
+    @cached_property
+    def assets(self) -> AsyncAssets:
+        """Assets and their events."""
+        from boraflow.client._aio.assets import AsyncAssets
+
+        return AsyncAssets(self._link)
 
     @cached_property
     def bundles(self) -> AsyncBundles:

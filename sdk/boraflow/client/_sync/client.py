@@ -11,6 +11,7 @@ from boraflow.client import _calls
 from boraflow.client._sync.base import Link
 
 if TYPE_CHECKING:
+    from boraflow.client._sync.assets import AsyncAssets
     from boraflow.client._sync.backfills import Backfills
     from boraflow.client._sync.bundles import Bundles
     from boraflow.client._sync.dags import Dags
@@ -107,6 +108,13 @@ class Client:
         from boraflow.client._sync.backfills import Backfills
 
         return Backfills(self._link)
+
+    @cached_property
+    def assets(self) -> AsyncAssets:
+        """Assets and their events."""
+        from boraflow.client._sync.assets import AsyncAssets
+
+        return AsyncAssets(self._link)
 
     @cached_property
     def bundles(self) -> Bundles:

@@ -11,6 +11,7 @@ from boraflow.api.metastore.v1 import (
     variable_service_pb2,
 )
 from boraflow.api.metastore.v1 import execution_service_pb2 as pb
+from boraflow.api.model.v1 import asset_pb2
 from boraflow.rpc.auth import current_caller
 from boraflow.rpc.errors import precondition
 from boraflow_metastore import environment
@@ -18,7 +19,7 @@ from boraflow_metastore.parts import Context, Parts
 from boraflow_metastore.servicers.connections import plain_connection
 from boraflow_metastore.servicers.logs import LogServicer
 from boraflow_metastore.servicers.variables import check_variable, plain_variable
-from boraflow_metastore.store import scheduling, settings, system, tasks
+from boraflow_metastore.store import asset_lists, assets, scheduling, settings, system, tasks
 from boraflow_metastore.store.reader import Snapshot
 from boraflow_metastore.store.reports import apply_report
 from boraflow_metastore.store.settings import StoredVariable
@@ -39,9 +40,16 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             yield await self._parts.writer.submit(lambda t, q=request: self._report(t, q))
 
     def _report(self, transaction: Transaction, request: pb.ReportRequest) -> pb.ReportResponse:
-        response, news = apply_report(transaction, request, self._parts.settings.xcom_max_bytes)
+        response, news, events = apply_report(
+            transaction, request, self._parts.settings.xcom_max_bytes
+        )
         message = scheduling_service_pb2.LeadResponse(attempt_news=news)
         transaction.after(lambda: self._parts.leadership.tell(message))
+        if events:
+            written = scheduling_service_pb2.LeadResponse(
+                asset_news=scheduling_service_pb2.AssetNews(events=events)
+            )
+            transaction.after(lambda: self._parts.leadership.tell(written))
         if request.ended:
             transaction.after(
                 lambda: self._logs.ended((r.result.attempt_id, r.has_log) for r in request.ended)
@@ -132,6 +140,23 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     ) -> pb.ReadStatesResponse:
         caches = self._parts.caches
         return await self._parts.reader.small(lambda s: tasks.read_states(s, caches, request))
+
+    async def ReadAssetEvents(
+        self, request: pb.ReadAssetEventsRequest, context: Context
+    ) -> pb.ReadAssetEventsResponse:
+        return await self._parts.reader.run(
+            lambda s: pb.ReadAssetEventsResponse(events=asset_lists.read_events(s, request))
+        )
+
+    async def CheckAssets(
+        self, request: pb.CheckAssetsRequest, context: Context
+    ) -> pb.CheckAssetsResponse:
+        found = await self._parts.reader.small(
+            lambda s: assets.inactive(s, [(a.name, a.uri) for a in request.assets])
+        )
+        return pb.CheckAssetsResponse(
+            inactive=[asset_pb2.Asset(name=name, uri=uri) for name, uri in found]
+        )
 
     async def GetPreviousSuccess(
         self, request: pb.GetPreviousSuccessRequest, context: Context

@@ -10,7 +10,7 @@ from grpc import StatusCode
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
 from boraflow.api.model.v1 import states_pb2
 from boraflow.rpc.errors import ApiError, precondition
-from boraflow_metastore.store import rows
+from boraflow_metastore.store import assets, rows
 from boraflow_metastore.store.caches import Caches, RunTasks, TaskFacts
 from boraflow_metastore.store.database import Session, is_duplicate
 from boraflow_metastore.store.writer import Transaction
@@ -105,6 +105,13 @@ def apply_commit(
     if request.executors:
         rows.upsert_executors.run(transaction, [rows.executor_values(m) for m in request.executors])
         changes += [("executor", "", "", m.name) for m in request.executors]
+    if (
+        request.handled_asset_events
+        or request.dropped_asset_queue
+        or request.asset_consumptions
+        or request.asset_queue
+    ):
+        assets.apply_commit(transaction, request)
     if request.story:
         rows.insert_audit.run(
             transaction,

@@ -10,7 +10,7 @@ from boraflow.api.model.v1 import dag_pb2
 from boraflow.rpc.errors import not_found
 from boraflow.wire import micros, timestamp
 from boraflow_metastore.paging import page_key, page_size, page_token
-from boraflow_metastore.store import rows
+from boraflow_metastore.store import assets, rows
 from boraflow_metastore.store.caches import Caches
 from boraflow_metastore.store.database import Session
 from boraflow_metastore.store.reader import Snapshot
@@ -286,7 +286,17 @@ def delete_dag(transaction: Transaction, caches: Caches, dag_id: str) -> None:
         # Forget what the file looked like, so that the next leader parses it.
         transaction.execute("DELETE FROM parsed_file WHERE bundle = ? AND fileloc = ?", row)
     delete_runs_of(transaction, caches, dag_id)
-    for table in ("dag", "dag_version", "dag_tag", "dag_owner", "favorite", "backfill"):
+    assets.forget_uses(transaction, [dag_id])
+    for table in (
+        "dag",
+        "dag_version",
+        "dag_tag",
+        "dag_owner",
+        "favorite",
+        "backfill",
+        "asset_queue",
+        "asset_event_run",
+    ):
         transaction.execute(f"DELETE FROM {table} WHERE dag_id = ?", (dag_id,))
     caches.forget_dag(dag_id)
     transaction.changes.append(("dag", dag_id, "", ""))

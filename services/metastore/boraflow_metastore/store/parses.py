@@ -9,7 +9,7 @@ from boraflow.api.model.v1 import dag_pb2
 from boraflow.model.spec import DagSpec, dag_from_json
 from boraflow.rpc.errors import invalid
 from boraflow.wire import timestamp
-from boraflow_metastore.store import rows, tables
+from boraflow_metastore.store import assets, rows, tables
 from boraflow_metastore.store.commits import check_epoch
 from boraflow_metastore.store.database import BulkInsert
 from boraflow_metastore.store.writer import Transaction
@@ -72,6 +72,7 @@ def summarise(spec: DagSpec) -> dag_pb2.Dag:
         doc_md=spec.doc_md or "",
         max_active_runs=spec.max_active_runs,
         catchup=spec.catchup,
+        asset_condition_json=json.dumps(spec.asset_condition) if spec.asset_condition else "",
     )
 
 
@@ -110,6 +111,7 @@ def _publish_dags(
     }
     # A deleted DAG's versions are gone with it, an inactive one's go on.
     versions, dags, tags, owners, changed = [], [], [], [], []
+    specs: list[DagSpec] = []
     for m in request.dags:
         row = stored.get(m.dag_id)
         new_version = row is None or (row[2], row[3]) != (m.spec_digest, m.source_digest)
@@ -129,6 +131,7 @@ def _publish_dags(
         if paused is None:
             paused = paused_at_creation
         changed.append(m.dag_id)
+        specs.append(spec)
         dags.append(
             (
                 m.dag_id,
@@ -164,6 +167,7 @@ def _publish_dags(
     _insert_tags.run(transaction, tags)
     transaction.execute_in("DELETE FROM dag_owner WHERE dag_id IN :values", changed)
     _insert_owners.run(transaction, owners)
+    assets.publish(transaction, specs)
     return changed
 
 
@@ -232,6 +236,7 @@ def _publish_files(
             (dag_id, bundle, fileloc),
         ).rowcount
     ]
+    assets.forget_uses(transaction, removed)
     if errors_changed:
         transaction.changes.append(("import_error", "", "", ""))
     return removed

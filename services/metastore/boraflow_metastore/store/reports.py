@@ -8,10 +8,11 @@ from typing import Any
 from boraflow.api.metastore.v1 import execution_service_pb2 as epb
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
 from boraflow.api.model.v1 import states_pb2
-from boraflow_metastore.store import rows
+from boraflow_metastore.store import assets, rows
 from boraflow_metastore.store.hitl import keep_asked
 from boraflow_metastore.store.writer import Transaction
 
+_SUCCESS = states_pb2.ATTEMPT_OUTCOME_SUCCESS
 _SELECT = (
     "SELECT attempt_id, run_key, task_id, map_index, outcome, result FROM attempt"
     " WHERE attempt_id IN :values"
@@ -20,8 +21,9 @@ _SELECT = (
 
 def apply_report(
     transaction: Transaction, request: epb.ReportRequest, xcom_max_bytes: int
-) -> tuple[epb.ReportResponse, pb.AttemptNews]:
+) -> tuple[epb.ReportResponse, pb.AttemptNews, list[pb.AssetEventRow]]:
     """Record a batch; return its answer and what the leader should hear."""
+    events: list[pb.AssetEventRow] = []
     response = epb.ReportResponse(sequence=request.sequence)
     news = pb.AttemptNews(revision=transaction.revision, released=request.released)
     if request.started:
@@ -35,7 +37,7 @@ def apply_report(
         )
         news.started.extend(started.values())
     if request.ended:
-        _close(transaction, request.ended, xcom_max_bytes, response, news)
+        events = _close(transaction, request.ended, xcom_max_bytes, response, news)
     if request.released:
         transaction.execute_in(
             "UPDATE attempt SET released = 1 WHERE attempt_id IN :values", list(request.released)
@@ -43,7 +45,7 @@ def apply_report(
     if request.rendered:
         rendered = {m.attempt_id: m.fields_json for m in request.rendered}
         rows.render_attempts.run(transaction, [(v, k) for k, v in rendered.items()])
-    return response, news
+    return response, news, events
 
 
 def _close(
@@ -52,7 +54,7 @@ def _close(
     xcom_max_bytes: int,
     response: epb.ReportResponse,
     news: pb.AttemptNews,
-) -> None:
+) -> list[pb.AssetEventRow]:
     stored: dict[str, tuple[Any, ...]] = {
         r[0]: r for r in transaction.where_in(_SELECT, [m.result.attempt_id for m in ended])
     }
@@ -61,6 +63,7 @@ def _close(
     xcoms: dict[tuple[str, str, int, str], tuple[Any, ...]] = {}
     late = []
     asked = []
+    events: list[pb.AssetEventRow] = []
     for report in ended:
         result = report.result
         attempt_id = result.attempt_id
@@ -85,6 +88,8 @@ def _close(
             xcoms[key] = (*key, x.value_json, now)
         if outcome == "deferred" and '"input"' in result.deferral_json:
             asked.append((row[1:4], result))
+        if result.asset_events_json and result.outcome == _SUCCESS:
+            events += assets.record_reported(transaction, result.asset_events_json, *row[1:4])
         news.closed.append(result)
         news.released.append(attempt_id)
     rows.close_attempts.run(transaction, closes)
@@ -93,6 +98,7 @@ def _close(
         keep_asked(transaction, asked)
     # Somebody else closed it, but now its process is known gone too.
     transaction.execute_in("UPDATE attempt SET released = 1 WHERE attempt_id IN :values", late)
+    return events
 
 
 def _check(report: epb.AttemptReport, xcom_max_bytes: int) -> None:

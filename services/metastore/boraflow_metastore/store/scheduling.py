@@ -7,7 +7,7 @@ from typing import Any
 
 from boraflow.api.metastore.v1 import bundle_service_pb2
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
-from boraflow_metastore.store import rows
+from boraflow_metastore.store import assets, rows
 from boraflow_metastore.store.commits import stale_epoch
 from boraflow_metastore.store.database import Session
 from boraflow_metastore.store.reader import Snapshot
@@ -100,6 +100,8 @@ def load_state(snapshot: Snapshot, epoch: int) -> list[pb.LoadStateResponse]:
     pieces += [pb.LoadStateResponse(parsed_files=part) for part in parts[:-1]]
     if parts:
         last.parsed_files.extend(parts[-1])
+    last.asset_queue.extend(assets.queue(snapshot))
+    last.asset_events.extend(assets.unhandled(snapshot))
     pieces.append(last)
     return pieces
 
@@ -131,6 +133,7 @@ def unhandled_attempts(snapshot: Session, limit: int) -> pb.ListUnhandledAttempt
         response.closed.append(message)
         if released:
             response.released.append(message.attempt_id)
+    response.asset_events.extend(assets.unhandled(snapshot, limit))
     return response
 
 

@@ -436,3 +436,105 @@ purge = Table(
     _text("dag_id"),
     _text("run_id"),
 )
+
+#: What DAGs name as assets. Of those that share a name or a URI, one is active.
+asset = Table(
+    "asset",
+    metadata,
+    Column("asset_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    _text("name"),
+    _text("uri"),
+    _text("asset_group"),
+    _text("extra_json"),
+    _text("watchers_json"),
+    _flag("active"),
+    _us("created_us"),
+    Column("event_count", BigInteger, nullable=False, server_default="0"),
+    _us("last_event_us"),
+    Index("ix_asset_name", "name", "uri", unique=True),
+    Index("ix_asset_uri", "uri"),
+)
+
+#: How the current version of a DAG names assets: kind is "outlet", "inlet" or "schedule". A reference has a name
+#: or a URI only, an alias only that.
+asset_use = Table(
+    "asset_use",
+    metadata,
+    _key("dag_id"),
+    _key("kind"),
+    _key("task_id"),
+    _key("name"),
+    _key("uri"),
+    _key("alias"),
+    _text("alias_group"),
+    _us("created_us"),
+    Index("ix_asset_use_name", "name"),
+    Index("ix_asset_use_uri", "uri"),
+    Index("ix_asset_use_alias", "alias"),
+)
+
+asset_event = Table(
+    "asset_event",
+    metadata,
+    Column("event_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    _text("name"),
+    _text("uri"),
+    _us("time_us"),
+    _text("extra_json"),
+    _text("dag_id"),
+    _text("run_id"),
+    _text("task_id"),
+    _int("map_index", "-1"),
+    # JSON list.
+    _text("aliases"),
+    _text("actor"),
+    _text("partition_key"),
+    # Folded in by the leader.
+    _flag("handled"),
+    Index("ix_asset_event_asset", "name", "uri", "event_id"),
+    Index("ix_asset_event_uri", "uri", "event_id"),
+    Index("ix_asset_event_source", "dag_id", "run_id", "event_id"),
+    Index("ix_asset_event_time", "time_us"),
+    Index(
+        "ix_asset_event_unhandled",
+        "event_id",
+        sqlite_where=text("handled = 0"),
+        postgresql_where=text("handled = 0"),
+    ),
+    # An event's number is never used again, even after retention removed the newest.
+    sqlite_autoincrement=True,
+)
+
+asset_event_alias = Table(
+    "asset_event_alias",
+    metadata,
+    _key("alias"),
+    Column("event_id", BigInteger, primary_key=True, autoincrement=False),
+    Index("ix_asset_event_alias_event", "event_id"),
+)
+
+#: Which events a run of a DAG was triggered by: each event counts once for a DAG.
+asset_event_run = Table(
+    "asset_event_run",
+    metadata,
+    _key("dag_id"),
+    Column("event_id", BigInteger, primary_key=True, autoincrement=False),
+    _text("run_key"),
+    Index("ix_asset_event_run_run", "run_key"),
+    Index("ix_asset_event_run_event", "event_id"),
+)
+
+#: What DAGs that wait for assets have got since their last run.
+asset_queue = Table(
+    "asset_queue",
+    metadata,
+    _key("dag_id"),
+    _key("name"),
+    _key("uri"),
+    # JSON list.
+    _text("aliases"),
+    _us("first_us"),
+    _us("last_us"),
+    Column("first_event_id", BigInteger, nullable=False, server_default="0"),
+    Column("event_id", BigInteger, nullable=False, server_default="0"),
+)

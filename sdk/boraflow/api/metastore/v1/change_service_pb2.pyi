@@ -91,13 +91,15 @@ class Change(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """"dag", "run", "task", "backfill", "executor", "pool", "import_error", "variable", "connection"."""
+    """"dag", "run", "task", "backfill", "executor", "pool", "import_error", "variable", "connection",
+    "asset", "asset_queue".
+    """
     dag_id: _builtins.str
     """The DAG, where there is one."""
     run_id: _builtins.str
     """The run, where there is one."""
     name: _builtins.str
-    """Name or id of others: task_id, backfill_id, executor name, pool."""
+    """Name or id of others: task_id, backfill_id, executor name, pool, asset."""
     def __init__(
         self,
         *,

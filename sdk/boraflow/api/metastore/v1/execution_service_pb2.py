@@ -25,60 +25,69 @@ _sym_db = _symbol_database.Default()
 from boraflow.api.metastore.v1 import connection_service_pb2 as boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as boraflow_dot_api_dot_metastore_dot_v1_dot_scheduling__service__pb2
 from boraflow.api.metastore.v1 import variable_service_pb2 as boraflow_dot_api_dot_metastore_dot_v1_dot_variable__service__pb2
+from boraflow.api.model.v1 import asset_pb2 as boraflow_dot_api_dot_model_dot_v1_dot_asset__pb2
 from boraflow.api.model.v1 import run_pb2 as boraflow_dot_api_dot_model_dot_v1_dot_run__pb2
 from boraflow.api.model.v1 import states_pb2 as boraflow_dot_api_dot_model_dot_v1_dot_states__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1boraflow/api/metastore/v1/execution_service.proto\x12\x19\x62oraflow.api.metastore.v1\x1a\x32\x62oraflow/api/metastore/v1/connection_service.proto\x1a\x32\x62oraflow/api/metastore/v1/scheduling_service.proto\x1a\x30\x62oraflow/api/metastore/v1/variable_service.proto\x1a\x1f\x62oraflow/api/model/v1/run.proto\x1a\"boraflow/api/model/v1/states.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n\rReportRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x38\n\x07started\x18\x02 \x03(\x0b\x32\'.boraflow.api.metastore.v1.AttemptStart\x12\x37\n\x05\x65nded\x18\x03 \x03(\x0b\x32(.boraflow.api.metastore.v1.AttemptReport\x12\x10\n\x08released\x18\x04 \x03(\t\x12;\n\x08rendered\x18\x05 \x03(\x0b\x32).boraflow.api.metastore.v1.RenderedFields\"\x8f\x01\n\rAttemptReport\x12\x38\n\x06result\x18\x01 \x01(\x0b\x32(.boraflow.api.metastore.v1.AttemptResult\x12\x33\n\x05xcoms\x18\x02 \x03(\x0b\x32$.boraflow.api.metastore.v1.XcomValue\x12\x0f\n\x07has_log\x18\x03 \x01(\x08\",\n\tXcomValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nvalue_json\x18\x02 \x01(\t\"9\n\x0eRenderedFields\x12\x12\n\nattempt_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ields_json\x18\x02 \x01(\t\"q\n\x0eReportResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12<\n\nsuperseded\x18\x02 \x03(\x0b\x32(.boraflow.api.metastore.v1.AttemptResult\x12\x0f\n\x07unknown\x18\x03 \x03(\t\"Q\n\x13\x43laimAttemptRequest\x12\x12\n\nattempt_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65xecutor_id\x18\x02 \x01(\t\x12\x11\n\tworker_id\x18\x03 \x01(\t\"\'\n\x14\x43laimAttemptResponse\x12\x0f\n\x07granted\x18\x01 \x01(\x08\"\x83\x01\n\x10PullXcomsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x13\n\x0bmap_indexes\x18\x04 \x03(\x05\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\x1b\n\x13include_prior_times\x18\x06 \x01(\x08\"?\n\x11PullXcomsResponse\x12*\n\x05xcoms\x18\x01 \x03(\x0b\x32\x1b.boraflow.api.model.v1.Xcom\"6\n\x13ReadVariableRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nattempt_id\x18\x02 \x01(\t\"M\n\x14ReadVariableResponse\x12\x35\n\x08variable\x18\x01 \x01(\x0b\x32#.boraflow.api.metastore.v1.Variable\"q\n\x14WriteVariableRequest\x12\x35\n\x08variable\x18\x01 \x01(\x0b\x32#.boraflow.api.metastore.v1.Variable\x12\x0e\n\x06\x64\x65lete\x18\x02 \x01(\x08\x12\x12\n\nattempt_id\x18\x03 \x01(\t\"\x17\n\x15WriteVariableResponse\"<\n\x15ReadConnectionRequest\x12\x0f\n\x07\x63onn_id\x18\x01 \x01(\t\x12\x12\n\nattempt_id\x18\x02 \x01(\t\"S\n\x16ReadConnectionResponse\x12\x39\n\nconnection\x18\x01 \x01(\x0b\x32%.boraflow.api.metastore.v1.Connection\"\x9e\x01\n\x11ReadStatesRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07run_ids\x18\x02 \x03(\t\x12\x31\n\rlogical_times\x18\x03 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08task_ids\x18\x04 \x03(\t\x12\x10\n\x08group_id\x18\x05 \x01(\t\x12\x11\n\tall_tasks\x18\x06 \x01(\x08\"\x9a\x01\n\x12ReadStatesResponse\x12\x36\n\x04runs\x18\x01 \x03(\x0b\x32(.boraflow.api.metastore.v1.RunStateEntry\x12\x38\n\x05tasks\x18\x02 \x03(\x0b\x32).boraflow.api.metastore.v1.TaskStateEntry\x12\x12\n\ndag_exists\x18\x03 \x01(\x08\"\x97\x01\n\rRunStateEntry\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x35\n\x0clogical_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.boraflow.api.model.v1.RunStateB\x0f\n\r_logical_time\"u\n\x0eTaskStateEntry\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x11\n\tmap_index\x18\x03 \x01(\x05\x12/\n\x05state\x18\x04 \x01(\x0e\x32 .boraflow.api.model.v1.TaskState\">\n\x19GetPreviousSuccessRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x11\n\tbefore_us\x18\x02 \x01(\x03\"L\n\x1aGetPreviousSuccessResponse\x12.\n\x03run\x18\x01 \x01(\x0b\x32!.boraflow.api.metastore.v1.RunRow2\x99\x07\n\x10\x45xecutionService\x12\x61\n\x06Report\x12(.boraflow.api.metastore.v1.ReportRequest\x1a).boraflow.api.metastore.v1.ReportResponse(\x01\x30\x01\x12o\n\x0c\x43laimAttempt\x12..boraflow.api.metastore.v1.ClaimAttemptRequest\x1a/.boraflow.api.metastore.v1.ClaimAttemptResponse\x12\x66\n\tPullXcoms\x12+.boraflow.api.metastore.v1.PullXcomsRequest\x1a,.boraflow.api.metastore.v1.PullXcomsResponse\x12o\n\x0cReadVariable\x12..boraflow.api.metastore.v1.ReadVariableRequest\x1a/.boraflow.api.metastore.v1.ReadVariableResponse\x12r\n\rWriteVariable\x12/.boraflow.api.metastore.v1.WriteVariableRequest\x1a\x30.boraflow.api.metastore.v1.WriteVariableResponse\x12u\n\x0eReadConnection\x12\x30.boraflow.api.metastore.v1.ReadConnectionRequest\x1a\x31.boraflow.api.metastore.v1.ReadConnectionResponse\x12i\n\nReadStates\x12,.boraflow.api.metastore.v1.ReadStatesRequest\x1a-.boraflow.api.metastore.v1.ReadStatesResponse\x12\x81\x01\n\x12GetPreviousSuccess\x12\x34.boraflow.api.metastore.v1.GetPreviousSuccessRequest\x1a\x35.boraflow.api.metastore.v1.GetPreviousSuccessResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1boraflow/api/metastore/v1/execution_service.proto\x12\x19\x62oraflow.api.metastore.v1\x1a\x32\x62oraflow/api/metastore/v1/connection_service.proto\x1a\x32\x62oraflow/api/metastore/v1/scheduling_service.proto\x1a\x30\x62oraflow/api/metastore/v1/variable_service.proto\x1a!boraflow/api/model/v1/asset.proto\x1a\x1f\x62oraflow/api/model/v1/run.proto\x1a\"boraflow/api/model/v1/states.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n\rReportRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x38\n\x07started\x18\x02 \x03(\x0b\x32\'.boraflow.api.metastore.v1.AttemptStart\x12\x37\n\x05\x65nded\x18\x03 \x03(\x0b\x32(.boraflow.api.metastore.v1.AttemptReport\x12\x10\n\x08released\x18\x04 \x03(\t\x12;\n\x08rendered\x18\x05 \x03(\x0b\x32).boraflow.api.metastore.v1.RenderedFields\"\x8f\x01\n\rAttemptReport\x12\x38\n\x06result\x18\x01 \x01(\x0b\x32(.boraflow.api.metastore.v1.AttemptResult\x12\x33\n\x05xcoms\x18\x02 \x03(\x0b\x32$.boraflow.api.metastore.v1.XcomValue\x12\x0f\n\x07has_log\x18\x03 \x01(\x08\",\n\tXcomValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nvalue_json\x18\x02 \x01(\t\"9\n\x0eRenderedFields\x12\x12\n\nattempt_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ields_json\x18\x02 \x01(\t\"q\n\x0eReportResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12<\n\nsuperseded\x18\x02 \x03(\x0b\x32(.boraflow.api.metastore.v1.AttemptResult\x12\x0f\n\x07unknown\x18\x03 \x03(\t\"Q\n\x13\x43laimAttemptRequest\x12\x12\n\nattempt_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65xecutor_id\x18\x02 \x01(\t\x12\x11\n\tworker_id\x18\x03 \x01(\t\"\'\n\x14\x43laimAttemptResponse\x12\x0f\n\x07granted\x18\x01 \x01(\x08\"\x83\x01\n\x10PullXcomsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x13\n\x0bmap_indexes\x18\x04 \x03(\x05\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\x1b\n\x13include_prior_times\x18\x06 \x01(\x08\"?\n\x11PullXcomsResponse\x12*\n\x05xcoms\x18\x01 \x03(\x0b\x32\x1b.boraflow.api.model.v1.Xcom\"6\n\x13ReadVariableRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\nattempt_id\x18\x02 \x01(\t\"M\n\x14ReadVariableResponse\x12\x35\n\x08variable\x18\x01 \x01(\x0b\x32#.boraflow.api.metastore.v1.Variable\"q\n\x14WriteVariableRequest\x12\x35\n\x08variable\x18\x01 \x01(\x0b\x32#.boraflow.api.metastore.v1.Variable\x12\x0e\n\x06\x64\x65lete\x18\x02 \x01(\x08\x12\x12\n\nattempt_id\x18\x03 \x01(\t\"\x17\n\x15WriteVariableResponse\"<\n\x15ReadConnectionRequest\x12\x0f\n\x07\x63onn_id\x18\x01 \x01(\t\x12\x12\n\nattempt_id\x18\x02 \x01(\t\"S\n\x16ReadConnectionResponse\x12\x39\n\nconnection\x18\x01 \x01(\x0b\x32%.boraflow.api.metastore.v1.Connection\"\x9e\x01\n\x11ReadStatesRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07run_ids\x18\x02 \x03(\t\x12\x31\n\rlogical_times\x18\x03 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08task_ids\x18\x04 \x03(\t\x12\x10\n\x08group_id\x18\x05 \x01(\t\x12\x11\n\tall_tasks\x18\x06 \x01(\x08\"\x9a\x01\n\x12ReadStatesResponse\x12\x36\n\x04runs\x18\x01 \x03(\x0b\x32(.boraflow.api.metastore.v1.RunStateEntry\x12\x38\n\x05tasks\x18\x02 \x03(\x0b\x32).boraflow.api.metastore.v1.TaskStateEntry\x12\x12\n\ndag_exists\x18\x03 \x01(\x08\"\x97\x01\n\rRunStateEntry\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x35\n\x0clogical_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.boraflow.api.model.v1.RunStateB\x0f\n\r_logical_time\"u\n\x0eTaskStateEntry\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x11\n\tmap_index\x18\x03 \x01(\x05\x12/\n\x05state\x18\x04 \x01(\x0e\x32 .boraflow.api.model.v1.TaskState\">\n\x19GetPreviousSuccessRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x11\n\tbefore_us\x18\x02 \x01(\x03\"L\n\x1aGetPreviousSuccessResponse\x12.\n\x03run\x18\x01 \x01(\x0b\x32!.boraflow.api.metastore.v1.RunRow\"\xe3\x01\n\x16ReadAssetEventsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x18\n\x10triggered_dag_id\x18\x04 \x01(\t\x12\x18\n\x10triggered_run_id\x18\x05 \x01(\t\x12\x15\n\x08\x61\x66ter_us\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tbefore_us\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\ndescending\x18\x08 \x01(\x08\x12\r\n\x05limit\x18\t \x01(\x05\x42\x0b\n\t_after_usB\x0c\n\n_before_us\"L\n\x17ReadAssetEventsResponse\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.boraflow.api.model.v1.AssetEvent\"B\n\x12\x43heckAssetsRequest\x12,\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x1c.boraflow.api.model.v1.Asset\"E\n\x13\x43heckAssetsResponse\x12.\n\x08inactive\x18\x01 \x03(\x0b\x32\x1c.boraflow.api.model.v1.Asset2\x81\t\n\x10\x45xecutionService\x12\x61\n\x06Report\x12(.boraflow.api.metastore.v1.ReportRequest\x1a).boraflow.api.metastore.v1.ReportResponse(\x01\x30\x01\x12o\n\x0c\x43laimAttempt\x12..boraflow.api.metastore.v1.ClaimAttemptRequest\x1a/.boraflow.api.metastore.v1.ClaimAttemptResponse\x12\x66\n\tPullXcoms\x12+.boraflow.api.metastore.v1.PullXcomsRequest\x1a,.boraflow.api.metastore.v1.PullXcomsResponse\x12o\n\x0cReadVariable\x12..boraflow.api.metastore.v1.ReadVariableRequest\x1a/.boraflow.api.metastore.v1.ReadVariableResponse\x12r\n\rWriteVariable\x12/.boraflow.api.metastore.v1.WriteVariableRequest\x1a\x30.boraflow.api.metastore.v1.WriteVariableResponse\x12u\n\x0eReadConnection\x12\x30.boraflow.api.metastore.v1.ReadConnectionRequest\x1a\x31.boraflow.api.metastore.v1.ReadConnectionResponse\x12i\n\nReadStates\x12,.boraflow.api.metastore.v1.ReadStatesRequest\x1a-.boraflow.api.metastore.v1.ReadStatesResponse\x12\x81\x01\n\x12GetPreviousSuccess\x12\x34.boraflow.api.metastore.v1.GetPreviousSuccessRequest\x1a\x35.boraflow.api.metastore.v1.GetPreviousSuccessResponse\x12x\n\x0fReadAssetEvents\x12\x31.boraflow.api.metastore.v1.ReadAssetEventsRequest\x1a\x32.boraflow.api.metastore.v1.ReadAssetEventsResponse\x12l\n\x0b\x43heckAssets\x12-.boraflow.api.metastore.v1.CheckAssetsRequest\x1a..boraflow.api.metastore.v1.CheckAssetsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'boraflow.api.metastore.v1.execution_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REPORTREQUEST']._serialized_start=337
-  _globals['_REPORTREQUEST']._serialized_end=564
-  _globals['_ATTEMPTREPORT']._serialized_start=567
-  _globals['_ATTEMPTREPORT']._serialized_end=710
-  _globals['_XCOMVALUE']._serialized_start=712
-  _globals['_XCOMVALUE']._serialized_end=756
-  _globals['_RENDEREDFIELDS']._serialized_start=758
-  _globals['_RENDEREDFIELDS']._serialized_end=815
-  _globals['_REPORTRESPONSE']._serialized_start=817
-  _globals['_REPORTRESPONSE']._serialized_end=930
-  _globals['_CLAIMATTEMPTREQUEST']._serialized_start=932
-  _globals['_CLAIMATTEMPTREQUEST']._serialized_end=1013
-  _globals['_CLAIMATTEMPTRESPONSE']._serialized_start=1015
-  _globals['_CLAIMATTEMPTRESPONSE']._serialized_end=1054
-  _globals['_PULLXCOMSREQUEST']._serialized_start=1057
-  _globals['_PULLXCOMSREQUEST']._serialized_end=1188
-  _globals['_PULLXCOMSRESPONSE']._serialized_start=1190
-  _globals['_PULLXCOMSRESPONSE']._serialized_end=1253
-  _globals['_READVARIABLEREQUEST']._serialized_start=1255
-  _globals['_READVARIABLEREQUEST']._serialized_end=1309
-  _globals['_READVARIABLERESPONSE']._serialized_start=1311
-  _globals['_READVARIABLERESPONSE']._serialized_end=1388
-  _globals['_WRITEVARIABLEREQUEST']._serialized_start=1390
-  _globals['_WRITEVARIABLEREQUEST']._serialized_end=1503
-  _globals['_WRITEVARIABLERESPONSE']._serialized_start=1505
-  _globals['_WRITEVARIABLERESPONSE']._serialized_end=1528
-  _globals['_READCONNECTIONREQUEST']._serialized_start=1530
-  _globals['_READCONNECTIONREQUEST']._serialized_end=1590
-  _globals['_READCONNECTIONRESPONSE']._serialized_start=1592
-  _globals['_READCONNECTIONRESPONSE']._serialized_end=1675
-  _globals['_READSTATESREQUEST']._serialized_start=1678
-  _globals['_READSTATESREQUEST']._serialized_end=1836
-  _globals['_READSTATESRESPONSE']._serialized_start=1839
-  _globals['_READSTATESRESPONSE']._serialized_end=1993
-  _globals['_RUNSTATEENTRY']._serialized_start=1996
-  _globals['_RUNSTATEENTRY']._serialized_end=2147
-  _globals['_TASKSTATEENTRY']._serialized_start=2149
-  _globals['_TASKSTATEENTRY']._serialized_end=2266
-  _globals['_GETPREVIOUSSUCCESSREQUEST']._serialized_start=2268
-  _globals['_GETPREVIOUSSUCCESSREQUEST']._serialized_end=2330
-  _globals['_GETPREVIOUSSUCCESSRESPONSE']._serialized_start=2332
-  _globals['_GETPREVIOUSSUCCESSRESPONSE']._serialized_end=2408
-  _globals['_EXECUTIONSERVICE']._serialized_start=2411
-  _globals['_EXECUTIONSERVICE']._serialized_end=3332
+  _globals['_REPORTREQUEST']._serialized_start=372
+  _globals['_REPORTREQUEST']._serialized_end=599
+  _globals['_ATTEMPTREPORT']._serialized_start=602
+  _globals['_ATTEMPTREPORT']._serialized_end=745
+  _globals['_XCOMVALUE']._serialized_start=747
+  _globals['_XCOMVALUE']._serialized_end=791
+  _globals['_RENDEREDFIELDS']._serialized_start=793
+  _globals['_RENDEREDFIELDS']._serialized_end=850
+  _globals['_REPORTRESPONSE']._serialized_start=852
+  _globals['_REPORTRESPONSE']._serialized_end=965
+  _globals['_CLAIMATTEMPTREQUEST']._serialized_start=967
+  _globals['_CLAIMATTEMPTREQUEST']._serialized_end=1048
+  _globals['_CLAIMATTEMPTRESPONSE']._serialized_start=1050
+  _globals['_CLAIMATTEMPTRESPONSE']._serialized_end=1089
+  _globals['_PULLXCOMSREQUEST']._serialized_start=1092
+  _globals['_PULLXCOMSREQUEST']._serialized_end=1223
+  _globals['_PULLXCOMSRESPONSE']._serialized_start=1225
+  _globals['_PULLXCOMSRESPONSE']._serialized_end=1288
+  _globals['_READVARIABLEREQUEST']._serialized_start=1290
+  _globals['_READVARIABLEREQUEST']._serialized_end=1344
+  _globals['_READVARIABLERESPONSE']._serialized_start=1346
+  _globals['_READVARIABLERESPONSE']._serialized_end=1423
+  _globals['_WRITEVARIABLEREQUEST']._serialized_start=1425
+  _globals['_WRITEVARIABLEREQUEST']._serialized_end=1538
+  _globals['_WRITEVARIABLERESPONSE']._serialized_start=1540
+  _globals['_WRITEVARIABLERESPONSE']._serialized_end=1563
+  _globals['_READCONNECTIONREQUEST']._serialized_start=1565
+  _globals['_READCONNECTIONREQUEST']._serialized_end=1625
+  _globals['_READCONNECTIONRESPONSE']._serialized_start=1627
+  _globals['_READCONNECTIONRESPONSE']._serialized_end=1710
+  _globals['_READSTATESREQUEST']._serialized_start=1713
+  _globals['_READSTATESREQUEST']._serialized_end=1871
+  _globals['_READSTATESRESPONSE']._serialized_start=1874
+  _globals['_READSTATESRESPONSE']._serialized_end=2028
+  _globals['_RUNSTATEENTRY']._serialized_start=2031
+  _globals['_RUNSTATEENTRY']._serialized_end=2182
+  _globals['_TASKSTATEENTRY']._serialized_start=2184
+  _globals['_TASKSTATEENTRY']._serialized_end=2301
+  _globals['_GETPREVIOUSSUCCESSREQUEST']._serialized_start=2303
+  _globals['_GETPREVIOUSSUCCESSREQUEST']._serialized_end=2365
+  _globals['_GETPREVIOUSSUCCESSRESPONSE']._serialized_start=2367
+  _globals['_GETPREVIOUSSUCCESSRESPONSE']._serialized_end=2443
+  _globals['_READASSETEVENTSREQUEST']._serialized_start=2446
+  _globals['_READASSETEVENTSREQUEST']._serialized_end=2673
+  _globals['_READASSETEVENTSRESPONSE']._serialized_start=2675
+  _globals['_READASSETEVENTSRESPONSE']._serialized_end=2751
+  _globals['_CHECKASSETSREQUEST']._serialized_start=2753
+  _globals['_CHECKASSETSREQUEST']._serialized_end=2819
+  _globals['_CHECKASSETSRESPONSE']._serialized_start=2821
+  _globals['_CHECKASSETSRESPONSE']._serialized_end=2890
+  _globals['_EXECUTIONSERVICE']._serialized_start=2893
+  _globals['_EXECUTIONSERVICE']._serialized_end=4046
 # @@protoc_insertion_point(module_scope)

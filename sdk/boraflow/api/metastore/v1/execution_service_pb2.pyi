@@ -6,6 +6,7 @@ What executors call for the attempts they hold. Role "executor"."""
 from boraflow.api.metastore.v1 import connection_service_pb2 as _connection_service_pb2
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as _scheduling_service_pb2
 from boraflow.api.metastore.v1 import variable_service_pb2 as _variable_service_pb2
+from boraflow.api.model.v1 import asset_pb2 as _asset_pb2
 from boraflow.api.model.v1 import run_pb2 as _run_pb2
 from boraflow.api.model.v1 import states_pb2 as _states_pb2
 from collections import abc as _abc
@@ -662,3 +663,136 @@ class GetPreviousSuccessResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPreviousSuccessResponse: _TypeAlias = GetPreviousSuccessResponse  # noqa: Y015
+
+@_typing.final
+class ReadAssetEventsRequest(_message.Message):
+    """Which events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    TRIGGERED_DAG_ID_FIELD_NUMBER: _builtins.int
+    TRIGGERED_RUN_ID_FIELD_NUMBER: _builtins.int
+    AFTER_US_FIELD_NUMBER: _builtins.int
+    BEFORE_US_FIELD_NUMBER: _builtins.int
+    DESCENDING_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Of the asset of this name."""
+    uri: _builtins.str
+    """Of the asset of this URI."""
+    alias: _builtins.str
+    """Written through this alias."""
+    triggered_dag_id: _builtins.str
+    """Those that triggered a run: its DAG."""
+    triggered_run_id: _builtins.str
+    """Those that triggered this run."""
+    after_us: _builtins.int
+    """Not before this time; unset is no bound."""
+    before_us: _builtins.int
+    """Not after this time; unset is no bound."""
+    descending: _builtins.bool
+    """Newest first."""
+    limit: _builtins.int
+    """At most this many; 0 is 10,000."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        uri: _builtins.str = ...,
+        alias: _builtins.str = ...,
+        triggered_dag_id: _builtins.str = ...,
+        triggered_run_id: _builtins.str = ...,
+        after_us: _builtins.int | None = ...,
+        before_us: _builtins.int | None = ...,
+        descending: _builtins.bool = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_us", b"_after_us", "_before_us", b"_before_us", "after_us", b"after_us", "before_us", b"before_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_us", b"_after_us", "_before_us", b"_before_us", "after_us", b"after_us", "alias", b"alias", "before_us", b"before_us", "descending", b"descending", "limit", b"limit", "name", b"name", "triggered_dag_id", b"triggered_dag_id", "triggered_run_id", b"triggered_run_id", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_us: _TypeAlias = _typing.Literal["after_us"]  # noqa: Y015
+    _WhichOneofArgType__after_us: _TypeAlias = _typing.Literal["_after_us", b"_after_us"]  # noqa: Y015
+    _WhichOneofReturnType__before_us: _TypeAlias = _typing.Literal["before_us"]  # noqa: Y015
+    _WhichOneofArgType__before_us: _TypeAlias = _typing.Literal["_before_us", b"_before_us"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_us) -> _WhichOneofReturnType__after_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__before_us) -> _WhichOneofReturnType__before_us | None: ...
+
+Global___ReadAssetEventsRequest: _TypeAlias = ReadAssetEventsRequest  # noqa: Y015
+
+@_typing.final
+class ReadAssetEventsResponse(_message.Message):
+    """The events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_asset_pb2.AssetEvent]:
+        """Oldest first, unless asked otherwise."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_asset_pb2.AssetEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadAssetEventsResponse: _TypeAlias = ReadAssetEventsResponse  # noqa: Y015
+
+@_typing.final
+class CheckAssetsRequest(_message.Message):
+    """Which assets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def assets(self) -> _containers.RepeatedCompositeFieldContainer[_asset_pb2.Asset]:
+        """Name and URI are looked at."""
+
+    def __init__(
+        self,
+        *,
+        assets: _abc.Iterable[_asset_pb2.Asset] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assets", b"assets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckAssetsRequest: _TypeAlias = CheckAssetsRequest  # noqa: Y015
+
+@_typing.final
+class CheckAssetsResponse(_message.Message):
+    """Those that must not be used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INACTIVE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def inactive(self) -> _containers.RepeatedCompositeFieldContainer[_asset_pb2.Asset]:
+        """With the names and URIs asked for."""
+
+    def __init__(
+        self,
+        *,
+        inactive: _abc.Iterable[_asset_pb2.Asset] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inactive", b"inactive"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckAssetsResponse: _TypeAlias = CheckAssetsResponse  # noqa: Y015

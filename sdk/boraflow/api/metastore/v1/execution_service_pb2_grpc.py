@@ -75,6 +75,16 @@ class ExecutionServiceStub(object):
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.GetPreviousSuccessRequest.SerializeToString,
                 response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.GetPreviousSuccessResponse.FromString,
                 _registered_method=True)
+        self.ReadAssetEvents = channel.unary_unary(
+                '/boraflow.api.metastore.v1.ExecutionService/ReadAssetEvents',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadAssetEventsRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadAssetEventsResponse.FromString,
+                _registered_method=True)
+        self.CheckAssets = channel.unary_unary(
+                '/boraflow.api.metastore.v1.ExecutionService/CheckAssets',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsResponse.FromString,
+                _registered_method=True)
 
 
 class ExecutionServiceServicer(object):
@@ -138,6 +148,20 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadAssetEvents(self, request, context):
+        """Gets events of assets, for the context of a task.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckAssets(self, request, context):
+        """Tells which of a task's assets must not be used: another asset has their name or URI.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExecutionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -180,6 +204,16 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.GetPreviousSuccess,
                     request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.GetPreviousSuccessRequest.FromString,
                     response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.GetPreviousSuccessResponse.SerializeToString,
+            ),
+            'ReadAssetEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadAssetEvents,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadAssetEventsRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadAssetEventsResponse.SerializeToString,
+            ),
+            'CheckAssets': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckAssets,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -399,6 +433,60 @@ class ExecutionService(object):
             '/boraflow.api.metastore.v1.ExecutionService/GetPreviousSuccess',
             boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.GetPreviousSuccessRequest.SerializeToString,
             boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.GetPreviousSuccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadAssetEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.ExecutionService/ReadAssetEvents',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadAssetEventsRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadAssetEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckAssets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.ExecutionService/CheckAssets',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,10 @@ class ExecutionServiceStub:
     """Gets states of runs and task instances, for sensors."""
     GetPreviousSuccess: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetPreviousSuccessRequest, _execution_service_pb2.GetPreviousSuccessResponse]
     """Gets the newest successful run before a date."""
+    ReadAssetEvents: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ReadAssetEventsRequest, _execution_service_pb2.ReadAssetEventsResponse]
+    """Gets events of assets, for the context of a task."""
+    CheckAssets: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CheckAssetsRequest, _execution_service_pb2.CheckAssetsResponse]
+    """Tells which of a task's assets must not be used: another asset has their name or URI."""
 
 @_typing.type_check_only
 class ExecutionServiceAsyncStub(ExecutionServiceStub):
@@ -75,6 +79,10 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """Gets states of runs and task instances, for sensors."""
     GetPreviousSuccess: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetPreviousSuccessRequest, _execution_service_pb2.GetPreviousSuccessResponse]  # type: ignore[assignment]
     """Gets the newest successful run before a date."""
+    ReadAssetEvents: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ReadAssetEventsRequest, _execution_service_pb2.ReadAssetEventsResponse]  # type: ignore[assignment]
+    """Gets events of assets, for the context of a task."""
+    CheckAssets: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.CheckAssetsRequest, _execution_service_pb2.CheckAssetsResponse]  # type: ignore[assignment]
+    """Tells which of a task's assets must not be used: another asset has their name or URI."""
 
 class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     """What executors call."""
@@ -144,5 +152,21 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.GetPreviousSuccessResponse, _abc.Awaitable[_execution_service_pb2.GetPreviousSuccessResponse]]:
         """Gets the newest successful run before a date."""
+
+    @_abc_1.abstractmethod
+    def ReadAssetEvents(
+        self,
+        request: _execution_service_pb2.ReadAssetEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.ReadAssetEventsResponse, _abc.Awaitable[_execution_service_pb2.ReadAssetEventsResponse]]:
+        """Gets events of assets, for the context of a task."""
+
+    @_abc_1.abstractmethod
+    def CheckAssets(
+        self,
+        request: _execution_service_pb2.CheckAssetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.CheckAssetsResponse, _abc.Awaitable[_execution_service_pb2.CheckAssetsResponse]]:
+        """Tells which of a task's assets must not be used: another asset has their name or URI."""
 
 def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -6,6 +6,7 @@ Rows mirror boraflow.model.rows; *_us fields are microseconds since the Unix epo
 the hot path converts nothing.
 """
 
+from boraflow.api.metastore.v1 import asset_service_pb2 as _asset_service_pb2
 from boraflow.api.metastore.v1 import backfill_service_pb2 as _backfill_service_pb2
 from boraflow.api.metastore.v1 import bundle_service_pb2 as _bundle_service_pb2
 from boraflow.api.metastore.v1 import dag_service_pb2 as _dag_service_pb2
@@ -828,6 +829,7 @@ class LeadResponse(_message.Message):
     COMMAND_FIELD_NUMBER: _builtins.int
     POOL_NEWS_FIELD_NUMBER: _builtins.int
     BUNDLE_NEWS_FIELD_NUMBER: _builtins.int
+    ASSET_NEWS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def grant(self) -> Global___Grant:
         """The lease is yours."""
@@ -852,6 +854,10 @@ class LeadResponse(_message.Message):
     def bundle_news(self) -> Global___BundleNews:
         """A bundle was deployed."""
 
+    @_builtins.property
+    def asset_news(self) -> Global___AssetNews:
+        """Assets were written. A hint; see ListUnhandledAttempts."""
+
     def __init__(
         self,
         *,
@@ -861,12 +867,13 @@ class LeadResponse(_message.Message):
         command: Global___RelayedCommand | None = ...,
         pool_news: Global___PoolNews | None = ...,
         bundle_news: Global___BundleNews | None = ...,
+        asset_news: Global___AssetNews | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_news", b"attempt_news", "body", b"body", "bundle_news", b"bundle_news", "command", b"command", "grant", b"grant", "pool_news", b"pool_news", "renewed", b"renewed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_news", b"asset_news", "attempt_news", b"attempt_news", "body", b"body", "bundle_news", b"bundle_news", "command", b"command", "grant", b"grant", "pool_news", b"pool_news", "renewed", b"renewed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_news", b"attempt_news", "body", b"body", "bundle_news", b"bundle_news", "command", b"command", "grant", b"grant", "pool_news", b"pool_news", "renewed", b"renewed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_news", b"asset_news", "attempt_news", b"attempt_news", "body", b"body", "bundle_news", b"bundle_news", "command", b"command", "grant", b"grant", "pool_news", b"pool_news", "renewed", b"renewed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["grant", "renewed", "attempt_news", "command", "pool_news", "bundle_news"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["grant", "renewed", "attempt_news", "command", "pool_news", "bundle_news", "asset_news"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1031,6 +1038,7 @@ class RelayedCommand(_message.Message):
     CANCEL_BACKFILL_FIELD_NUMBER: _builtins.int
     DRAIN_EXECUTOR_FIELD_NUMBER: _builtins.int
     RESPOND_HITL_FIELD_NUMBER: _builtins.int
+    DELETE_QUEUED_ASSET_EVENTS_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
     """Answered by a CommandReply in a commit."""
     actor: _builtins.str
@@ -1103,6 +1111,10 @@ class RelayedCommand(_message.Message):
     def respond_hitl(self) -> _hitl_service_pb2.RespondHitlRequest:
         """HitlService."""
 
+    @_builtins.property
+    def delete_queued_asset_events(self) -> _asset_service_pb2.DeleteQueuedAssetEventsRequest:
+        """AssetService."""
+
     def __init__(
         self,
         *,
@@ -1125,12 +1137,13 @@ class RelayedCommand(_message.Message):
         cancel_backfill: _backfill_service_pb2.CancelBackfillRequest | None = ...,
         drain_executor: _system_service_pb2.DrainExecutorRequest | None = ...,
         respond_hitl: _hitl_service_pb2.RespondHitlRequest | None = ...,
+        delete_queued_asset_events: _asset_service_pb2.DeleteQueuedAssetEventsRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_backfill", b"cancel_backfill", "cancel_run", b"cancel_run", "clear_run", b"clear_run", "clear_tasks", b"clear_tasks", "create_backfill", b"create_backfill", "delete_dag", b"delete_dag", "delete_run", b"delete_run", "drain_executor", b"drain_executor", "explain_task", b"explain_task", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "pause_dag", b"pause_dag", "request", b"request", "respond_hitl", b"respond_hitl", "resume_backfill", b"resume_backfill", "trigger_run", b"trigger_run", "unpause_dag", b"unpause_dag"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_backfill", b"cancel_backfill", "cancel_run", b"cancel_run", "clear_run", b"clear_run", "clear_tasks", b"clear_tasks", "create_backfill", b"create_backfill", "delete_dag", b"delete_dag", "delete_queued_asset_events", b"delete_queued_asset_events", "delete_run", b"delete_run", "drain_executor", b"drain_executor", "explain_task", b"explain_task", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "pause_dag", b"pause_dag", "request", b"request", "respond_hitl", b"respond_hitl", "resume_backfill", b"resume_backfill", "trigger_run", b"trigger_run", "unpause_dag", b"unpause_dag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "cancel_run", b"cancel_run", "clear_run", b"clear_run", "clear_tasks", b"clear_tasks", "command_id", b"command_id", "create_backfill", b"create_backfill", "delete_dag", b"delete_dag", "delete_run", b"delete_run", "drain_executor", b"drain_executor", "explain_task", b"explain_task", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "pause_dag", b"pause_dag", "request", b"request", "respond_hitl", b"respond_hitl", "resume_backfill", b"resume_backfill", "trigger_run", b"trigger_run", "unpause_dag", b"unpause_dag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "cancel_run", b"cancel_run", "clear_run", b"clear_run", "clear_tasks", b"clear_tasks", "command_id", b"command_id", "create_backfill", b"create_backfill", "delete_dag", b"delete_dag", "delete_queued_asset_events", b"delete_queued_asset_events", "delete_run", b"delete_run", "drain_executor", b"drain_executor", "explain_task", b"explain_task", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "pause_dag", b"pause_dag", "request", b"request", "respond_hitl", b"respond_hitl", "resume_backfill", b"resume_backfill", "trigger_run", b"trigger_run", "unpause_dag", b"unpause_dag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["trigger_run", "cancel_run", "mark_run", "clear_run", "delete_run", "clear_tasks", "mark_tasks", "explain_task", "pause_dag", "unpause_dag", "delete_dag", "create_backfill", "pause_backfill", "resume_backfill", "cancel_backfill", "drain_executor", "respond_hitl"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["trigger_run", "cancel_run", "mark_run", "clear_run", "delete_run", "clear_tasks", "mark_tasks", "explain_task", "pause_dag", "unpause_dag", "delete_dag", "create_backfill", "pause_backfill", "resume_backfill", "cancel_backfill", "drain_executor", "respond_hitl", "delete_queued_asset_events"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -1199,6 +1212,196 @@ class PoolNews(_message.Message):
 Global___PoolNews: _TypeAlias = PoolNews  # noqa: Y015
 
 @_typing.final
+class AssetNews(_message.Message):
+    """Assets were written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetEventRow]:
+        """The events, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___AssetEventRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetNews: _TypeAlias = AssetNews  # noqa: Y015
+
+@_typing.final
+class AssetEventRow(_message.Message):
+    """An asset was written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.int
+    """Grows with each event."""
+    name: _builtins.str
+    """The asset's name."""
+    uri: _builtins.str
+    """The asset's URI."""
+    time_us: _builtins.int
+    """When."""
+    partition_key: _builtins.str
+    """The partition that was written; empty for none."""
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Aliases through which it was written."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.int = ...,
+        name: _builtins.str = ...,
+        uri: _builtins.str = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        time_us: _builtins.int = ...,
+        partition_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "event_id", b"event_id", "name", b"name", "partition_key", b"partition_key", "time_us", b"time_us", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetEventRow: _TypeAlias = AssetEventRow  # noqa: Y015
+
+@_typing.final
+class AssetQueueRow(_message.Message):
+    """A DAG that is scheduled on an asset has got at least one event of it since its last run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    FIRST_US_FIELD_NUMBER: _builtins.int
+    LAST_US_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    FIRST_EVENT_ID_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG."""
+    name: _builtins.str
+    """The asset's name."""
+    uri: _builtins.str
+    """The asset's URI."""
+    first_us: _builtins.int
+    """When the first event happened."""
+    last_us: _builtins.int
+    """When the newest did."""
+    event_id: _builtins.int
+    """The newest event."""
+    first_event_id: _builtins.int
+    """The first one."""
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Aliases through which it was written."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        uri: _builtins.str = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        first_us: _builtins.int = ...,
+        last_us: _builtins.int = ...,
+        event_id: _builtins.int = ...,
+        first_event_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "dag_id", b"dag_id", "event_id", b"event_id", "first_event_id", b"first_event_id", "first_us", b"first_us", "last_us", b"last_us", "name", b"name", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetQueueRow: _TypeAlias = AssetQueueRow  # noqa: Y015
+
+@_typing.final
+class AssetQueueKey(_message.Message):
+    """Names a row of the queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG."""
+    name: _builtins.str
+    """The asset's name."""
+    uri: _builtins.str
+    """The asset's URI."""
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "name", b"name", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetQueueKey: _TypeAlias = AssetQueueKey  # noqa: Y015
+
+@_typing.final
+class AssetConsumption(_message.Message):
+    """Asset events became a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    RUN_KEY_FIELD_NUMBER: _builtins.int
+    THROUGH_EVENT_ID_FIELD_NUMBER: _builtins.int
+    CATCHUP_FIELD_NUMBER: _builtins.int
+    FIRST_EVENT_ID_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG."""
+    run_key: _builtins.str
+    """The run; a new one of the same commit."""
+    through_event_id: _builtins.int
+    """Handled events up to this one, which no earlier run got, are the run's."""
+    catchup: _builtins.bool
+    """Where the DAG has no earlier asset-triggered run: all events kept are the run's, not only those since the DAG
+    is scheduled on assets.
+    """
+    first_event_id: _builtins.int
+    """Of the pending ones, the first."""
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        run_key: _builtins.str = ...,
+        through_event_id: _builtins.int = ...,
+        catchup: _builtins.bool = ...,
+        first_event_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catchup", b"catchup", "dag_id", b"dag_id", "first_event_id", b"first_event_id", "run_key", b"run_key", "through_event_id", b"through_event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetConsumption: _TypeAlias = AssetConsumption  # noqa: Y015
+
+@_typing.final
 class BundleNews(_message.Message):
     """A bundle was deployed."""
 
@@ -1264,6 +1467,8 @@ class LoadStateResponse(_message.Message):
     LAST_FIELD_NUMBER: _builtins.int
     PARSED_FILES_FIELD_NUMBER: _builtins.int
     BUNDLES_FIELD_NUMBER: _builtins.int
+    ASSET_QUEUE_FIELD_NUMBER: _builtins.int
+    ASSET_EVENTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the snapshot; in the last message."""
     last: _builtins.bool
@@ -1308,6 +1513,14 @@ class LoadStateResponse(_message.Message):
     def bundles(self) -> _containers.RepeatedCompositeFieldContainer[_bundle_service_pb2.Bundle]:
         """Deployed bundles; in the last message."""
 
+    @_builtins.property
+    def asset_queue(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetQueueRow]:
+        """What DAGs that wait for assets have got so far."""
+
+    @_builtins.property
+    def asset_events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetEventRow]:
+        """Asset events that are not handled, oldest first."""
+
     def __init__(
         self,
         *,
@@ -1323,10 +1536,12 @@ class LoadStateResponse(_message.Message):
         last: _builtins.bool = ...,
         parsed_files: _abc.Iterable[Global___ParsedFile] | None = ...,
         bundles: _abc.Iterable[_bundle_service_pb2.Bundle] | None = ...,
+        asset_queue: _abc.Iterable[Global___AssetQueueRow] | None = ...,
+        asset_events: _abc.Iterable[Global___AssetEventRow] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "backfills", b"backfills", "bundles", b"bundles", "dags", b"dags", "executors", b"executors", "last", b"last", "parsed_files", b"parsed_files", "pools", b"pools", "revision", b"revision", "runs", b"runs", "specs", b"specs", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_events", b"asset_events", "asset_queue", b"asset_queue", "attempts", b"attempts", "backfills", b"backfills", "bundles", b"bundles", "dags", b"dags", "executors", b"executors", "last", b"last", "parsed_files", b"parsed_files", "pools", b"pools", "revision", b"revision", "runs", b"runs", "specs", b"specs", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1384,6 +1599,10 @@ class CommitRequest(_message.Message):
     REPLIES_FIELD_NUMBER: _builtins.int
     STORY_FIELD_NUMBER: _builtins.int
     DROPPED_TASKS_FIELD_NUMBER: _builtins.int
+    HANDLED_ASSET_EVENTS_FIELD_NUMBER: _builtins.int
+    ASSET_QUEUE_FIELD_NUMBER: _builtins.int
+    DROPPED_ASSET_QUEUE_FIELD_NUMBER: _builtins.int
+    ASSET_CONSUMPTIONS_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """Its term."""
     sequence: _builtins.int
@@ -1446,6 +1665,22 @@ class CommitRequest(_message.Message):
     def dropped_tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskKey]:
         """Task instances to delete: a mapped task's one with index -1 gives way to those with indexes."""
 
+    @_builtins.property
+    def handled_asset_events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Asset events that are folded into asset_queue and asset_consumptions."""
+
+    @_builtins.property
+    def asset_queue(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetQueueRow]:
+        """New or changed rows of DAGs that wait for assets."""
+
+    @_builtins.property
+    def dropped_asset_queue(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetQueueKey]:
+        """Rows of that queue to delete; applied before asset_queue."""
+
+    @_builtins.property
+    def asset_consumptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetConsumption]:
+        """Runs that asset events triggered: the DAG's rows of the queue, up to the event named, are deleted."""
+
     def __init__(
         self,
         *,
@@ -1465,10 +1700,14 @@ class CommitRequest(_message.Message):
         replies: _abc.Iterable[Global___CommandReply] | None = ...,
         story: _abc.Iterable[Global___StoryEntry] | None = ...,
         dropped_tasks: _abc.Iterable[Global___TaskKey] | None = ...,
+        handled_asset_events: _abc.Iterable[_builtins.int] | None = ...,
+        asset_queue: _abc.Iterable[Global___AssetQueueRow] | None = ...,
+        dropped_asset_queue: _abc.Iterable[Global___AssetQueueKey] | None = ...,
+        asset_consumptions: _abc.Iterable[Global___AssetConsumption] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfills", b"backfills", "closes", b"closes", "dags", b"dags", "dropped_tasks", b"dropped_tasks", "epoch", b"epoch", "executors", b"executors", "handled", b"handled", "new_attempts", b"new_attempts", "new_runs", b"new_runs", "new_tasks", b"new_tasks", "released", b"released", "replies", b"replies", "runs", b"runs", "sequence", b"sequence", "story", b"story", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_consumptions", b"asset_consumptions", "asset_queue", b"asset_queue", "backfills", b"backfills", "closes", b"closes", "dags", b"dags", "dropped_asset_queue", b"dropped_asset_queue", "dropped_tasks", b"dropped_tasks", "epoch", b"epoch", "executors", b"executors", "handled", b"handled", "handled_asset_events", b"handled_asset_events", "new_attempts", b"new_attempts", "new_runs", b"new_runs", "new_tasks", b"new_tasks", "released", b"released", "replies", b"replies", "runs", b"runs", "sequence", b"sequence", "story", b"story", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1690,6 +1929,7 @@ class ListUnhandledAttemptsResponse(_message.Message):
 
     CLOSED_FIELD_NUMBER: _builtins.int
     RELEASED_FIELD_NUMBER: _builtins.int
+    ASSET_EVENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def closed(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptResult]:
         """Their results, oldest first."""
@@ -1698,15 +1938,20 @@ class ListUnhandledAttemptsResponse(_message.Message):
     def released(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Those of them that are released."""
 
+    @_builtins.property
+    def asset_events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetEventRow]:
+        """Asset events that are not handled, oldest first."""
+
     def __init__(
         self,
         *,
         closed: _abc.Iterable[Global___AttemptResult] | None = ...,
         released: _abc.Iterable[_builtins.str] | None = ...,
+        asset_events: _abc.Iterable[Global___AssetEventRow] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "released", b"released"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_events", b"asset_events", "closed", b"closed", "released", b"released"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

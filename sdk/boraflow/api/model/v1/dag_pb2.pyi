@@ -68,6 +68,7 @@ class Dag(_message.Message):
     DOC_MD_FIELD_NUMBER: _builtins.int
     MAX_ACTIVE_RUNS_FIELD_NUMBER: _builtins.int
     CATCHUP_FIELD_NUMBER: _builtins.int
+    ASSET_CONDITION_JSON_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """Unique name."""
     display_name: _builtins.str
@@ -100,6 +101,8 @@ class Dag(_message.Message):
     """Limit on running runs."""
     catchup: _builtins.bool
     """Whether missed runs are created."""
+    asset_condition_json: _builtins.str
+    """The assets it is scheduled on, a JSON expression as in the DAG's spec; empty for none."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Labels."""
@@ -149,10 +152,11 @@ class Dag(_message.Message):
         doc_md: _builtins.str = ...,
         max_active_runs: _builtins.int = ...,
         catchup: _builtins.bool = ...,
+        asset_condition_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_next_logical_time", b"_next_logical_time", "_next_run_time", b"_next_run_time", "next_logical_time", b"next_logical_time", "next_run_time", b"next_run_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_logical_time", b"_next_logical_time", "_next_run_time", b"_next_run_time", "active", b"active", "active_runs", b"active_runs", "catchup", b"catchup", "dag_id", b"dag_id", "description", b"description", "display_name", b"display_name", "doc_md", b"doc_md", "fileloc", b"fileloc", "has_import_error", b"has_import_error", "latest_runs", b"latest_runs", "max_active_runs", b"max_active_runs", "next_logical_time", b"next_logical_time", "next_run_time", b"next_run_time", "owners", b"owners", "params_json", b"params_json", "paused", b"paused", "schedule", b"schedule", "schedule_description", b"schedule_description", "tags", b"tags", "task_count", b"task_count", "timezone", b"timezone", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_logical_time", b"_next_logical_time", "_next_run_time", b"_next_run_time", "active", b"active", "active_runs", b"active_runs", "asset_condition_json", b"asset_condition_json", "catchup", b"catchup", "dag_id", b"dag_id", "description", b"description", "display_name", b"display_name", "doc_md", b"doc_md", "fileloc", b"fileloc", "has_import_error", b"has_import_error", "latest_runs", b"latest_runs", "max_active_runs", b"max_active_runs", "next_logical_time", b"next_logical_time", "next_run_time", b"next_run_time", "owners", b"owners", "params_json", b"params_json", "paused", b"paused", "schedule", b"schedule", "schedule_description", b"schedule_description", "tags", b"tags", "task_count", b"task_count", "timezone", b"timezone", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__next_logical_time: _TypeAlias = _typing.Literal["next_logical_time"]  # noqa: Y015
     _WhichOneofArgType__next_logical_time: _TypeAlias = _typing.Literal["_next_logical_time", b"_next_logical_time"]  # noqa: Y015

@@ -389,4 +389,97 @@ def upgrade() -> None:
         sa.Column("created_us", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("run_key", "task_id", "map_index", "key"),
     )
+    op.create_table(
+        "asset",
+        sa.Column("asset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("name", sa.Text(), server_default="", nullable=False),
+        sa.Column("uri", sa.Text(), server_default="", nullable=False),
+        sa.Column("asset_group", sa.Text(), server_default="", nullable=False),
+        sa.Column("extra_json", sa.Text(), server_default="", nullable=False),
+        sa.Column("watchers_json", sa.Text(), server_default="", nullable=False),
+        sa.Column("active", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("created_us", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("event_count", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("last_event_us", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("asset_id"),
+    )
+    op.create_index("ix_asset_name", "asset", ["name", "uri"], unique=True)
+    op.create_index("ix_asset_uri", "asset", ["uri"], unique=False)
+    op.create_table(
+        "asset_event",
+        sa.Column("event_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("name", sa.Text(), server_default="", nullable=False),
+        sa.Column("uri", sa.Text(), server_default="", nullable=False),
+        sa.Column("time_us", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("extra_json", sa.Text(), server_default="", nullable=False),
+        sa.Column("dag_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("run_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("task_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("map_index", sa.Integer(), server_default="-1", nullable=False),
+        sa.Column("aliases", sa.Text(), server_default="", nullable=False),
+        sa.Column("actor", sa.Text(), server_default="", nullable=False),
+        sa.Column("partition_key", sa.Text(), server_default="", nullable=False),
+        sa.Column("handled", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("event_id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_asset_event_asset", "asset_event", ["name", "uri", "event_id"], unique=False
+    )
+    op.create_index(
+        "ix_asset_event_source", "asset_event", ["dag_id", "run_id", "event_id"], unique=False
+    )
+    op.create_index("ix_asset_event_time", "asset_event", ["time_us"], unique=False)
+    op.create_index(
+        "ix_asset_event_unhandled",
+        "asset_event",
+        ["event_id"],
+        unique=False,
+        sqlite_where=sa.text("handled = 0"),
+        postgresql_where=sa.text("handled = 0"),
+    )
+    op.create_index("ix_asset_event_uri", "asset_event", ["uri", "event_id"], unique=False)
+    op.create_table(
+        "asset_event_alias",
+        sa.Column("alias", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("alias", "event_id"),
+    )
+    op.create_index("ix_asset_event_alias_event", "asset_event_alias", ["event_id"], unique=False)
+    op.create_table(
+        "asset_event_run",
+        sa.Column("dag_id", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("run_key", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("dag_id", "event_id"),
+    )
+    op.create_index("ix_asset_event_run_event", "asset_event_run", ["event_id"], unique=False)
+    op.create_index("ix_asset_event_run_run", "asset_event_run", ["run_key"], unique=False)
+    op.create_table(
+        "asset_queue",
+        sa.Column("dag_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("uri", sa.Text(), nullable=False),
+        sa.Column("aliases", sa.Text(), server_default="", nullable=False),
+        sa.Column("first_us", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("last_us", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("first_event_id", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("event_id", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("dag_id", "name", "uri"),
+    )
+    op.create_table(
+        "asset_use",
+        sa.Column("dag_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("uri", sa.Text(), nullable=False),
+        sa.Column("alias", sa.Text(), nullable=False),
+        sa.Column("alias_group", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_us", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("dag_id", "kind", "task_id", "name", "uri", "alias"),
+    )
+    op.create_index("ix_asset_use_alias", "asset_use", ["alias"], unique=False)
+    op.create_index("ix_asset_use_name", "asset_use", ["name"], unique=False)
+    op.create_index("ix_asset_use_uri", "asset_use", ["uri"], unique=False)
     # ### end Alembic commands ###

@@ -1,0 +1,232 @@
+"""Runs that asset events trigger.
+
+An event is a row until it is handled: folded into the *queue*, where a DAG that waits for assets has one
+pending row for each that it got since its last run, however many events there were. When the DAG's expression
+is true of what is pending, the queue becomes a run, which gets all events since the DAG's last such run.
+
+What reaches a paused DAG is not queued; what was pending stays, and counts when it is unpaused. While a DAG
+has as many active runs as it may, its queue gathers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from boraflow.engine.commands import AssetConsumption
+from boraflow.engine.events import AssetsChanged, DeleteQueuedAssets
+from boraflow.engine.refusal import Refused
+from boraflow.engine.runs import create
+from boraflow.engine.settings import iso
+from boraflow.engine.state import Dag, State
+from boraflow.model.rows import AssetEventRow, AssetQueueRow, RunRow
+from boraflow.model.spec import DagSpec
+from boraflow.model.states import RunState, RunType
+
+Leaf = tuple[str, str]
+"""(``name``, ``uri`` or ``alias``; value): how an expression names an asset."""
+
+
+def leaves(condition: dict[str, Any] | None) -> set[Leaf]:
+    """Return what an expression names."""
+    if not condition:
+        return set()
+    if "asset" in condition:
+        # Both, so that an event of either name is seen; whether it is the same asset is judged then.
+        return {("name", condition["asset"]["name"])}
+    if "alias" in condition:
+        return {("alias", condition["alias"]["name"])}
+    if "ref" in condition:
+        return {(k, v) for k, v in condition["ref"].items() if v is not None}
+    parts = condition.get("all") or condition.get("any") or ()
+    return {leaf for part in parts for leaf in leaves(part)}
+
+
+def holds(condition: dict[str, Any], pending: dict[tuple[str, str], AssetQueueRow]) -> bool:
+    """Tell whether an expression is true of the assets that are pending."""
+    if "asset" in condition:
+        return (condition["asset"]["name"], condition["asset"]["uri"]) in pending
+    if "alias" in condition:
+        name = condition["alias"]["name"]
+        return any(name in row.aliases for row in pending.values())
+    if "ref" in condition:
+        name, uri = condition["ref"].get("name"), condition["ref"].get("uri")
+        return any(key[0] == name or key[1] == uri for key in pending)
+    if "all" in condition:
+        return all(holds(part, pending) for part in condition["all"])
+    return any(holds(part, pending) for part in condition.get("any", ()))
+
+
+def names(condition: dict[str, Any], row: AssetQueueRow | AssetEventRow) -> bool:
+    """Tell whether an expression names the asset of an event."""
+    if "asset" in condition:
+        return (condition["asset"]["name"], condition["asset"]["uri"]) == (row.name, row.uri)
+    if "alias" in condition:
+        return condition["alias"]["name"] in row.aliases
+    if "ref" in condition:
+        return condition["ref"].get("name") == row.name or condition["ref"].get("uri") == row.uri
+    parts = condition.get("all") or condition.get("any") or ()
+    return any(names(part, row) for part in parts)
+
+
+# --- who waits for what --------------------------------------------------------------------------
+
+
+def published(state: State, dag: Dag, before: DagSpec | None) -> None:
+    """A version arrived: its DAG may wait for other assets."""
+    after = dag.spec.asset_condition
+    _forget_leaves(state, dag)
+    if after is not None:
+        _note_leaves(state, dag)
+    if before is None or before.asset_condition == after:
+        return
+    for key, row in list(dag.asset_queue.items()):
+        if after is None or not names(after, row):
+            del dag.asset_queue[key]
+            state.drop_queued_asset(row)
+
+
+def restored(state: State, dag: Dag) -> None:
+    """Take over a DAG of the last leader; only those that wait for assets are decoded."""
+    if dag.row.active and '"asset_condition":' in dag.row.spec_json:
+        _note_leaves(state, dag)
+        if dag.asset_queue:
+            state.to_plan[dag.row.dag_id] = dag
+
+
+def _note_leaves(state: State, dag: Dag) -> None:
+    dag.asset_leaves = frozenset(leaves(dag.spec.asset_condition))
+    for leaf in dag.asset_leaves:
+        state.asset_consumers.setdefault(leaf, {})[dag.row.dag_id] = dag
+
+
+def _forget_leaves(state: State, dag: Dag) -> None:
+    for leaf in dag.asset_leaves:
+        consumers = state.asset_consumers.get(leaf)
+        if consumers is not None:
+            consumers.pop(dag.row.dag_id, None)
+            if not consumers:
+                del state.asset_consumers[leaf]
+    dag.asset_leaves = frozenset()
+
+
+def removed(state: State, dag: Dag) -> None:
+    """No file defines the DAG any more, or it is deleted: it waits for nothing."""
+    _forget_leaves(state, dag)
+    for row in dag.asset_queue.values():
+        state.drop_queued_asset(row)
+    dag.asset_queue.clear()
+
+
+# --- events --------------------------------------------------------------------------------------
+
+
+def changed(state: State, event: AssetsChanged) -> None:
+    """Fold events in, each once, in their order."""
+    for row in event.events:
+        if row.event_id in state.asset_events_seen:
+            continue
+        state.see_asset_event(row.event_id)
+        state.handled_asset_events.append(row.event_id)
+        for dag in _consumers(state, row):
+            _queue(state, dag, row)
+            state.to_plan[dag.row.dag_id] = dag
+
+
+def _consumers(state: State, row: AssetEventRow) -> list[Dag]:
+    found: dict[str, Dag] = {}
+    for leaf in (("name", row.name), ("uri", row.uri), *(("alias", a) for a in row.aliases)):
+        found.update(state.asset_consumers.get(leaf, {}))
+    return [
+        dag
+        for _, dag in sorted(found.items())
+        if dag.row.active
+        and not dag.row.paused
+        and dag.spec.asset_condition is not None
+        and names(dag.spec.asset_condition, row)
+    ]
+
+
+def _queue(state: State, dag: Dag, row: AssetEventRow) -> None:
+    pending = dag.asset_queue.get((row.name, row.uri))
+    if pending is None:
+        pending = AssetQueueRow(
+            dag.row.dag_id,
+            row.name,
+            row.uri,
+            row.aliases,
+            row.time,
+            row.time,
+            row.event_id,
+            row.event_id,
+        )
+        dag.asset_queue[row.name, row.uri] = pending
+    else:
+        pending.aliases = tuple(dict.fromkeys((*pending.aliases, *row.aliases)))
+        pending.last = max(pending.last, row.time)
+        pending.first_event_id = min(pending.first_event_id, row.event_id)
+        pending.event_id = max(pending.event_id, row.event_id)
+    state.touch_queued_asset(pending)
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+
+def fire(state: State, dag: Dag) -> None:
+    """Make a run of what is pending, if the DAG's expression is true of it."""
+    row = dag.row
+    if not dag.asset_queue or row.paused or not row.active:
+        return
+    if state.dags.get(row.dag_id) is not dag:
+        return
+    spec = dag.spec
+    condition = spec.asset_condition
+    if condition is None or not holds(condition, dag.asset_queue):
+        return
+    if spec.max_active_runs > 0 and dag.active >= spec.max_active_runs:
+        return  # The end of a run calls again.
+    pending = list(dag.asset_queue.values())
+    run_after = max(p.last for p in pending)
+    run_key = state.mint()
+    run = RunRow(
+        run_key,
+        row.dag_id,
+        f"asset_triggered__{iso(run_after)}_{run_key}",
+        RunType.ASSET_TRIGGERED,
+        RunState.QUEUED,
+        row.version,
+        state.manifests.get(row.bundle, ""),
+        run_after=run_after,
+        queued_at=state.now,
+        actor="assets",
+    )
+    create(state, dag, run)
+    state.asset_consumptions.append(
+        AssetConsumption(
+            row.dag_id,
+            run_key,
+            min(p.first_event_id for p in pending),
+            max(p.event_id for p in pending),
+            spec.catchup,
+        )
+    )
+    for one in pending:
+        state.forget_queued_asset(one)
+    dag.asset_queue.clear()
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def delete_queued(state: State, command: DeleteQueuedAssets) -> dict[str, Any]:
+    """Make DAGs forget what they have got so far."""
+    if command.dag_id and command.dag_id not in state.dags:
+        raise Refused("NOT_FOUND", "DAG_NOT_FOUND", f"there is no DAG {command.dag_id!r}")
+    dags = [state.dags[command.dag_id]] if command.dag_id else list(state.dags.values())
+    count = 0
+    for dag in dags:
+        for key, row in list(dag.asset_queue.items()):
+            if not command.asset or command.asset in key:
+                del dag.asset_queue[key]
+                state.drop_queued_asset(row)
+                count += 1
+    return {"deleted": count}
