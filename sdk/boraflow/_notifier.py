@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +28,8 @@ class BaseNotifier:
 
     async def async_notify(self, context: Any) -> None:
         """Send the message, where an event loop runs."""
+        import asyncio
+
         await asyncio.to_thread(self.notify, context)
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
@@ -52,6 +53,8 @@ class BaseNotifier:
             type(self).notify is BaseNotifier.notify
             and type(self).async_notify is not BaseNotifier.async_notify
         ):
+            import asyncio
+
             asyncio.run(clone.async_notify(context))
             return
         clone.notify(context)

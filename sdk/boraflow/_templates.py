@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from boraflow._dag import DAG
 
 _MARKS = ("{{", "{%", "{#")
+_MOST_VALUES = 10_000
 
 
 class literal(ResolveMixin):  # noqa: N801 (Airflow's name)
@@ -283,3 +284,31 @@ def _maybe_literal(value: str) -> bool:
         or value.strip() in ("True", "False", "None")
         or (first in "bBrRuUfF" and len(value) > 1 and value.lstrip()[1:2] in "'\"")
     )
+
+
+def uses_jinja(dag: DAG) -> bool:
+    """Return whether rendering a task of the DAG may need Jinja; cheap, and no promise that it does."""
+    if dag.render_template_as_native_obj or dag.jinja_environment_kwargs:
+        return True
+    for task in dag.tasks:
+        ends = tuple(task.template_ext or ())
+        if task.is_mapped:
+            left: list[Any] = [task.partial_kwargs, *vars(task.expand_input).values()]
+        else:
+            left = [getattr(task, name, None) for name in task.template_fields]
+        seen: set[int] = set()
+        while left and len(seen) < _MOST_VALUES:
+            value = left.pop()
+            if isinstance(value, str):
+                if any(mark in value for mark in _MARKS) or (ends and value.endswith(ends)):
+                    return True
+            elif isinstance(value, os.PathLike):
+                left.append(os.fspath(value))
+            elif isinstance(value, (dict, list, tuple, set)) and id(value) not in seen:
+                seen.add(id(value))
+                left.extend(value.values() if isinstance(value, dict) else value)
+            elif isinstance(nested := getattr(value, "template_fields", None), (list, tuple)):
+                if not isinstance(value, type) and id(value) not in seen:
+                    seen.add(id(value))
+                    left.extend(getattr(value, name, None) for name in nested)
+    return False

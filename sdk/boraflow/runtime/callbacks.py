@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import json
 import logging
 from collections.abc import Callable
@@ -30,7 +30,9 @@ def call_all(callbacks: list[Callable[..., Any]], context: Any, name: str) -> li
     for callback in callbacks:
         try:
             outcome = callback(context)
-            if asyncio.iscoroutine(outcome):
+            if inspect.iscoroutine(outcome):
+                import asyncio
+
                 asyncio.run(outcome)
         except Exception as err:
             errors.append(err)

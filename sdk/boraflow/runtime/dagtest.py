@@ -53,9 +53,9 @@ from boraflow.model.states import RUN_FINISHED, AttemptKind, Outcome, RunState, 
 from boraflow.model.timetables import TimeRestriction, infer_manual_data_interval, next_dagrun_info
 from boraflow.runtime.dagtest_people import People
 from boraflow.runtime.memory_store import MemoryStore, as_connection, read_secrets
-from boraflow.runtime.runner import run_attempt, run_trigger
+from boraflow.runtime.runner import run_attempt
 from boraflow.runtime.serialize import dag_to_spec
-from boraflow.runtime.triggers import make_trigger
+from boraflow.runtime.triggers import make_trigger, run_trigger
 
 if TYPE_CHECKING:
     from boraflow._asset_events import AssetEvent

@@ -25,8 +25,9 @@ from typing import Any
 from boraflow.exceptions import BoraflowException
 from boraflow.model.rows import AttemptResult, Micros
 from boraflow.model.states import Outcome
-from boraflow.runtime import processes, runner
+from boraflow.runtime import processes
 from boraflow.runtime.protocol import FrameBuffer, encode
+from boraflow.runtime.triggers import run_trigger
 from boraflow.runtime.worker import (
     LogFormatter,
     WorkerOptions,
@@ -221,7 +222,7 @@ class Lane:
         try:
             request = request_of(m)
             m.clear()
-            result = await runner.run_trigger(request, LaneComms(self, wait.attempt_id))
+            result = await run_trigger(request, LaneComms(self, wait.attempt_id))
         except asyncio.CancelledError:
             pass
         except BaseException as error:  # noqa: BLE001  user code raises what it likes

@@ -15,7 +15,7 @@ AirflowTaskTerminated                              FAILED, not retryable
 anything else, SystemExit and a timeout too        FAILED, retryable (a retry policy may decide)
 =================================================  ==============================================
 
-Triggers of deferred tasks run by :func:`run_trigger`. The payload of a CALLBACK attempt: ``callbacks`` (a list of ``on_failure``, ``on_retry``, ``on_success``,
+Triggers of deferred tasks run by :mod:`boraflow.runtime.triggers`. The payload of a CALLBACK attempt: ``callbacks`` (a list of ``on_failure``, ``on_retry``, ``on_success``,
 ``on_skipped`` for a task; ``dag_on_success``, ``dag_on_failure`` for its DAG; ``webhook``), ``reason``,
 ``state``, ``error``, ``task_id`` and ``map_index`` of the task it is about, and ``webhook`` (the URL). The
 webhook gets one POST with a JSON body: ``kind, dag_id, run_id, run_type, logical_date, state, reason, error,
@@ -62,12 +62,11 @@ from boraflow.model.rows import AttemptResult, Micros
 from boraflow.model.states import AttemptKind, Outcome
 from boraflow.runtime.callbacks import call_all, run_callbacks
 from boraflow.runtime.failure import log_failure, now_micros, one_line
-from boraflow.runtime.triggers import make_trigger, run_trigger
 
 if TYPE_CHECKING:
     from boraflow._dag import DAG
 
-__all__ = ["now_micros", "one_line", "preload", "run_attempt", "run_trigger"]
+__all__ = ["now_micros", "one_line", "preload", "run_attempt"]
 
 log = logging.getLogger("boraflow.task")
 
@@ -241,6 +240,8 @@ class _Attempt:
             )
 
     def _start_from_trigger(self, operator: Any) -> None:
+        from boraflow.runtime.triggers import make_trigger
+
         begin = operator.start_trigger_args
         kwargs = operator.render_template(begin.trigger_kwargs or {}, self.context)
         raise TaskDeferred(
@@ -508,19 +509,22 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
 
 
 def preload() -> None:
-    """Import what nearly every attempt needs, before workers are forked."""
+    """Import what nearly every attempt needs, before workers are forked.
+
+    No more than that: each module with native code makes every fork slower. Jinja comes with the DAG files
+    that have templates (:meth:`boraflow.runtime.worker.Loaded.prepare`).
+    """
     import importlib
 
     for name in (
         "operators.bash",
         "operators.empty",
+        "_templates",
         "operators.python",
         "runtime.loader",
         "sensors.base",
     ):
         importlib.import_module(f"boraflow.{name}")
     from boraflow._clock import from_micros
-    from boraflow._templates import make_environment
 
-    make_environment(None, native=False).from_string("{{ ds }}")
     from_micros(0)

@@ -214,11 +214,14 @@ class Loaded:
     def prepare(self) -> None:
         """Work out, before workers are forked, what each would work out again."""
         with contextlib.suppress(Exception):
+            from boraflow._templates import uses_jinja
             from boraflow.runtime.serialize import feeding_tasks
 
             for dag in self.dags.values():
                 if dag.feeding is None:
                     dag.feeding = feeding_tasks(dag)
+                if uses_jinja(dag):
+                    dag.get_template_env()
 
 
 def one_line(error: BaseException) -> str:

@@ -392,7 +392,7 @@ def _sockets() -> set[str]:
 
 def _preload() -> None:
     """Import what nearly every task needs."""
-    for name in ("asyncio", "jinja2", "pendulum", "boraflow.runtime.loader"):
+    for name in ("pendulum", "boraflow.runtime.loader"):
         importlib.import_module(name)
     # A module that cannot be imported costs the tasks that need it, not all.
     with contextlib.suppress(Exception):

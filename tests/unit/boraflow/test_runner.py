@@ -27,7 +27,8 @@ from boraflow.model.attempt import AttemptRequest, RunContext
 from boraflow.model.states import AttemptKind, Outcome
 from boraflow.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
 from boraflow.runtime.memory_store import MemoryStore
-from boraflow.runtime.runner import run_attempt, run_trigger
+from boraflow.runtime.runner import run_attempt
+from boraflow.runtime.triggers import run_trigger
 from boraflow.testing import TaskOutcome, run_task
 
 

@@ -17,7 +17,8 @@ from boraflow.exceptions import AirflowException, AirflowFailException, InvalidA
 from boraflow.model.attempt import AttemptRequest, RunContext
 from boraflow.model.states import AttemptKind
 from boraflow.runtime.memory_store import MemoryStore
-from boraflow.runtime.runner import now_micros, run_trigger
+from boraflow.runtime.runner import now_micros
+from boraflow.runtime.triggers import run_trigger
 from boraflow.sensors.base import poke_mode_only
 from boraflow.sensors.bash import BashSensor
 from boraflow.sensors.date_time import DateTimeSensor, DateTimeSensorAsync
