@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 import uuid
+from collections import deque
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -53,7 +54,10 @@ log = logging.getLogger("boraflow.executor")
 
 START_REPORT_SECONDS = 0.1
 """The start of an attempt that ends sooner travels with its outcome."""
-GATHER_SECONDS = 0.004
+GATHER_SECONDS = 0.015
+"""How long outcomes gather where many attempts end in short order: a message costs more than that wait."""
+ENDS, ENDS_SECONDS = 8, 0.1
+"""So many ends within so long are many."""
 TIMEOUT_PATIENCE = 5.0
 """Seconds beyond execution_timeout before the agent ends what the worker did not."""
 EARLIER_PATIENCE = 30.0
@@ -79,6 +83,7 @@ class Agent:
         self._tls = tls_of(settings)
         self._folder = StateFolder(settings.home / "executor" / _file_name(self.name), self.name)
         self._report_wake = asyncio.Event()
+        self._ends: deque[float] = deque(maxlen=ENDS)
         self._attached = asyncio.Event()
         self._heartbeat_now = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -557,6 +562,7 @@ class Agent:
     def _ended(self, held: Held, message: dict[str, Any], pid: int, has_log: bool) -> None:
         report, size = outcomes.report_of(held, message, pid, has_log)
         self.session.ended(held, report, size)
+        self._ends.append(time.monotonic())
         self._report_wake.set()
 
     # --- lanes -----------------------------------------------------------------------------------
@@ -643,12 +649,9 @@ class Agent:
                 while not outbox:
                     wake.clear()
                     await wake.wait()
-                    # What ends at the same moment travels with it; where all slots are busy with forking,
-                    # what ends soon after, too: a message costs more than a wait that nobody feels.
-                    busy = (
-                        self.settings.tasks_per_worker <= 1 and len(session.held) * 2 >= self.slots
-                    )
-                    await asyncio.sleep(GATHER_SECONDS if busy else 0)
+                    # What ends at the same moment travels with it; where one end follows another,
+                    # what ends soon after, too.
+                    await asyncio.sleep(GATHER_SECONDS if self._many_end() else 0)
                 batch = outbox.next_batch()
                 await call.write(
                     execution_pb.ReportRequest(
@@ -675,6 +678,15 @@ class Agent:
                     self._superseded(attempt_id)
         finally:
             call.cancel()
+
+    def _many_end(self) -> bool:
+        """Return whether half the slots are in use and processes end faster than messages are worth sending."""
+        return (
+            self.settings.tasks_per_worker <= 1
+            and len(self.session.held) * 2 >= self.slots
+            and len(self._ends) == ENDS
+            and time.monotonic() - self._ends[0] < ENDS_SECONDS
+        )
 
     def _superseded(self, attempt_id: str) -> None:
         """Somebody else closed it: what still runs of it is in vain."""
