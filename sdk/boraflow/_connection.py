@@ -8,7 +8,7 @@ import os
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from boraflow._comms import current_comms
+from boraflow._comms import current_comms, lane_comms
 from boraflow._notset import NOTSET, is_arg_set
 from boraflow.exceptions import BoraflowException, ConnectionNotFound
 
@@ -19,6 +19,22 @@ HOOKS: dict[str, tuple[str, str, str]] = {
     "duckdb": ("boraflow.hooks.duckdb", "DuckDbHook", "duckdb_conn_id"),
     "postgres": ("boraflow.hooks.postgres", "PostgresHook", "postgres_conn_id"),
     "mysql": ("boraflow.hooks.mysql", "MySqlHook", "mysql_conn_id"),
+    "http": ("boraflow.hooks.http", "HttpHook", "http_conn_id"),
+    "https": ("boraflow.hooks.http", "HttpHook", "http_conn_id"),
+    **dict.fromkeys(
+        (
+            "aws",
+            "s3",
+            "gs",
+            "google_cloud_platform",
+            "wasb",
+            "abfs",
+            "sftp",
+            "ftp",
+            "object_storage",
+        ),
+        ("boraflow.hooks.object_storage", "ObjectStorageHook", "conn_id"),
+    ),
     "generic": ("boraflow.hooks.sql", "DbApiHook", "conn_id"),
 }
 
@@ -190,25 +206,28 @@ class Connection:
         return cls(conn_id=conn_id, **data)
 
     @classmethod
-    def get(cls, conn_id: str) -> Connection:
-        """Return a connection.
+    def from_text(cls, text: str, conn_id: str | None = None) -> Connection:
+        """Return the connection that a URI or a JSON text describes."""
+        text = text.strip()
+        return cls.from_json(text, conn_id) if text.startswith("{") else cls(conn_id, uri=text)
 
-        Raises:
-            ConnectionNotFound: none has that id.
-        """
-        comms = current_comms()
-        for prefix in ("BORAFLOW_CONN_", "AIRFLOW_CONN_"):
-            text = os.environ.get(prefix + conn_id.upper())
-            if text:
-                text = text.strip()
-                if text.startswith("{"):
-                    connection = cls.from_json(text, conn_id)
-                else:
-                    connection = cls(conn_id=conn_id, uri=text)
-                if connection.password and comms is not None:
-                    comms.mask(connection.password)
-                return connection
-        data = comms.get_connection(conn_id) if comms is not None else None
+    @classmethod
+    def _nearby(cls, conn_id: str) -> Connection | None:
+        """Return a connection of the secrets backend, or else of the environment."""
+        from boraflow import secrets
+
+        found = secrets.find_connection(conn_id)
+        if found is None:
+            for prefix in ("BORAFLOW_CONN_", "AIRFLOW_CONN_"):
+                if text := os.environ.get(prefix + conn_id.upper()):
+                    found = cls.from_text(text, conn_id)
+                    break
+        if found is not None and found.password and (comms := current_comms()) is not None:
+            comms.mask(found.password)
+        return found
+
+    @classmethod
+    def _of(cls, conn_id: str, data: dict[str, Any] | None) -> Connection:
         if data is None:
             if conn_id == "fs_default":
                 return cls(conn_id=conn_id, conn_type="fs")
@@ -219,6 +238,34 @@ class Connection:
         return cls(
             conn_id=conn_id, **{k: v for k, v in data.items() if k in _FIELDS and v not in ("", 0)}
         )
+
+    @classmethod
+    def get(cls, conn_id: str) -> Connection:
+        """Return a connection.
+
+        Raises:
+            ConnectionNotFound: none has that id.
+        """
+        found = cls._nearby(conn_id)
+        if found is not None:
+            return found
+        comms = current_comms()
+        return cls._of(conn_id, None if comms is None else comms.get_connection(conn_id))
+
+    @classmethod
+    async def async_get(cls, conn_id: str) -> Connection:
+        """Return a connection, in a trigger.
+
+        Raises:
+            ConnectionNotFound: none has that id.
+        """
+        import asyncio
+
+        lane = lane_comms.get()
+        if lane is None:
+            return await asyncio.to_thread(cls.get, conn_id)
+        found = await asyncio.to_thread(cls._nearby, conn_id)
+        return found if found is not None else cls._of(conn_id, await lane.get_connection(conn_id))
 
     def __repr__(self) -> str:
         return f"Connection(conn_id={self.conn_id!r}, conn_type={self.conn_type!r})"

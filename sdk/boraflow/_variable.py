@@ -34,7 +34,13 @@ def _from_environment(key: str) -> str | None:
 
 def get_raw(key: str) -> str | None:
     """Return a variable's text, or None."""
-    value = _from_environment(key)
+    from boraflow import secrets
+
+    value = secrets.find_variable(key)
+    if value is None:
+        value = _from_environment(key)
+    elif looks_secret(key) and (comms := current_comms()) is not None:
+        comms.mask(value)
     if value is None and (comms := current_comms()) is not None:
         value = comms.get_variable(key)
     return value

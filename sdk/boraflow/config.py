@@ -232,12 +232,26 @@ class ClientSettings(Settings):
     output: str = _setting("table", "`table`, `json` or `yaml`.", env="BORAFLOW_OUTPUT")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretsSettings(Settings):
+    """Where tasks and DAG files look for connections and variables first."""
+
+    backend: str = _setting(
+        "",
+        "Class path of a secrets backend, such as `boraflow.secrets.LocalFilesystemBackend`; empty is none.",
+    )
+    backend_kwargs: str = _setting(
+        "", 'Its arguments, as JSON: `{"connections_file_path": "/run/secrets/connections.json"}`.'
+    )
+
+
 SECTIONS: dict[str, type[Settings]] = {
     "metastore": MetastoreSettings,
     "scheduler": SchedulerSettings,
     "executor": ExecutorSettings,
     "ui": UiSettings,
     "client": ClientSettings,
+    "secrets": SecretsSettings,
 }
 
 #: Variables that are read elsewhere, with what they mean.
@@ -386,6 +400,10 @@ def load_settings(
 def load_settings(
     section: Literal["client"], environ: Mapping[str, str] | None = None, **overrides: Any
 ) -> ClientSettings: ...
+@overload
+def load_settings(
+    section: Literal["secrets"], environ: Mapping[str, str] | None = None, **overrides: Any
+) -> SecretsSettings: ...
 def load_settings(
     section: str, environ: Mapping[str, str] | None = None, **overrides: Any
 ) -> Settings:

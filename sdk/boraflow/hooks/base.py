@@ -34,6 +34,13 @@ class BaseHook:
         return Connection.get(conn_id)
 
     @classmethod
+    async def aget_connection(cls, conn_id: str) -> Connection:
+        """Return a connection, in a trigger."""
+        from boraflow._connection import Connection
+
+        return await Connection.async_get(conn_id)
+
+    @classmethod
     def get_hook(cls, conn_id: str, hook_params: dict[str, Any] | None = None) -> Any:
         """Return the hook that fits a connection's type."""
         return cls.get_connection(conn_id).get_hook(hook_params=hook_params)
