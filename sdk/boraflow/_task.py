@@ -305,6 +305,16 @@ _VARIANTS = {
     "short_circuit": ("boraflow.operators.python", "ShortCircuitDecoratedOperator"),
     "bash": ("boraflow.operators.bash", "BashDecoratedOperator"),
     "sensor": ("boraflow.sensors.python", "DecoratedSensorOperator"),
+    "virtualenv": ("boraflow.operators.virtualenv", "PythonVirtualenvDecoratedOperator"),
+    "external_python": ("boraflow.operators.virtualenv", "ExternalPythonDecoratedOperator"),
+    "branch_virtualenv": (
+        "boraflow.operators.virtualenv",
+        "BranchPythonVirtualenvDecoratedOperator",
+    ),
+    "branch_external_python": (
+        "boraflow.operators.virtualenv",
+        "BranchExternalPythonDecoratedOperator",
+    ),
 }
 
 

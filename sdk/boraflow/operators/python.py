@@ -18,14 +18,33 @@ if TYPE_CHECKING:
 
     from boraflow._context import Context
     from boraflow._signatures import OperatorArguments
+    from boraflow.operators.virtualenv import (
+        BranchExternalPythonOperator,
+        BranchPythonVirtualenvOperator,
+        ExternalPythonOperator,
+        PythonVirtualenvOperator,
+    )
 
 __all__ = [
+    "BranchExternalPythonOperator",
     "BranchPythonOperator",
+    "BranchPythonVirtualenvOperator",
+    "ExternalPythonOperator",
     "PythonOperator",
+    "PythonVirtualenvOperator",
     "ShortCircuitOperator",
     "get_current_context",
     "task",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Few files need another Python: the rest do not pay for its import.
+    if name in __all__:
+        from boraflow.operators import virtualenv
+
+        return getattr(virtualenv, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class PythonOperator(BaseOperator):
