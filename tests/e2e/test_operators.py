@@ -23,7 +23,7 @@ def ops() -> Iterator[Cluster]:
     with Cluster() as cluster:
         cluster.client.pools.set("ops_small", 1)
         shutil.copy(DAGS / "operators.py", cluster.dags_folder / "operators.py")
-        cluster.wait_for_dag("ops_ask_late")
+        cluster.wait_for_dag("ops_waits")
         yield cluster
 
 
@@ -76,3 +76,12 @@ def test_nobody_answers_in_time(ops: Cluster) -> None:
     assert states(ops, run) == {"approve": "success", "after": "skipped"}
     (asked,) = client.hitl.list("ops_ask_late", include_ended=True)
     assert asked.state is HitlState.TIMED_OUT
+
+
+def test_a_group_without_prefix_is_waited_for(ops: Cluster) -> None:
+    run = ops.run("ops_waits", {"date": "2026-03-01T00:00:00+00:00"})
+    assert states(ops, run) == dict.fromkeys(("start", "group_false", "group_true"), "success")
+    (awaited,) = ops.client.runs.list("ops_awaited")
+    # The group is done; the rest of its run need not be.
+    assert awaited.state == "running"
+    assert awaited.conf == {"from": run.run_id}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from boraflow import DAG, Param, task
+from datetime import datetime
+
+from boraflow import DAG, Param, TaskGroup, task
+from boraflow.operators.empty import EmptyOperator
 from boraflow.operators.hitl import ApprovalOperator, HITLEntryOperator
+from boraflow.operators.trigger_dagrun import TriggerDagRunOperator
+from boraflow.sensors.external_task import ExternalTaskSensor
 
 with DAG("ops_ask", schedule=None):
     form = HITLEntryOperator(
@@ -25,3 +30,27 @@ with DAG("ops_ask_late", schedule=None):
     ApprovalOperator(
         task_id="approve", subject="Soon?", defaults="Reject", response_timeout=0.3
     ) >> HITLEntryOperator(task_id="after", subject="Never asked")
+
+with DAG("ops_awaited", schedule=None):
+    with TaskGroup("load", prefix_group_id=False), TaskGroup("inner"):
+        EmptyOperator(task_id="deep")
+    ApprovalOperator(task_id="unrelated", subject="?", defaults="Approve", response_timeout=3600)
+
+with DAG("ops_waits", schedule=None):
+    start = TriggerDagRunOperator(
+        task_id="start",
+        trigger_dag_id="ops_awaited",
+        logical_date="{{ dag_run.conf['date'] }}",
+        conf={"from": "{{ run_id }}"},
+    )
+    for deferrable in (False, True):
+        start >> ExternalTaskSensor(
+            task_id=f"group_{deferrable}".lower(),
+            external_dag_id="ops_awaited",
+            external_task_group_id="load",
+            execution_date_fn=lambda _, dag_run: datetime.fromisoformat(dag_run.conf["date"]),
+            deferrable=deferrable,
+            poke_interval=0.1,
+            poll_interval=0.1,
+            timeout=20,
+        )

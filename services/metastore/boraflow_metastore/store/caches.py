@@ -68,6 +68,8 @@ class TaskFacts(NamedTuple):
     queue: str
     pool: str
     pool_slots: int
+    groups: tuple[str, ...] = ()
+    """The groups that it is in, the innermost first."""
 
 
 class RunTasks:
@@ -138,10 +140,21 @@ class Caches:
             spec = None
         if spec is None:
             return {}
+        parents = {g.group_id: g.parent_id for g in spec.groups}
+
+        def around(group_id: str | None) -> tuple[str, ...]:
+            found: list[str] = []
+            while group_id is not None and group_id not in found:
+                found.append(group_id)
+                group_id = parents.get(group_id)
+            return tuple(found)
+
         return self._specs.put(
             (dag_id, version),
             {
-                t.task_id: TaskFacts(i, t.operator, t.queue, t.pool, t.pool_slots)
+                t.task_id: TaskFacts(
+                    i, t.operator, t.queue, t.pool, t.pool_slots, around(t.group_id)
+                )
                 for i, t in enumerate(spec.tasks)
             },
         )

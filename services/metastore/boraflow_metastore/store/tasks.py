@@ -608,10 +608,8 @@ def read_states(
         if request.all_tasks:
             task_ids = list(caches.facts(snapshot, request.dag_id, version))
         elif request.group_id:
-            prefix = f"{request.group_id}."
-            task_ids += [
-                t for t in caches.facts(snapshot, request.dag_id, version) if t.startswith(prefix)
-            ]
+            facts = caches.facts(snapshot, request.dag_id, version)
+            task_ids += [t for t, fact in facts.items() if request.group_id in fact.groups]
         for task_id, map_index, task_state in snapshot.where_in(
             "SELECT task_id, map_index, state FROM task_instance WHERE run_key = ? AND task_id IN :values",
             task_ids,
