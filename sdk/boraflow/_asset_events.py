@@ -135,6 +135,13 @@ def _match(outlets: Iterable[Any], key: Any, what: str) -> Asset | AssetAlias:
     raise KeyError(f"{key!r} is not among the task's assets: {known}")
 
 
+def _stands_for(named: Any, asset: Asset | AssetAlias) -> bool:
+    """Tell whether what a task names (an asset, alias or reference) is ``asset``."""
+    if isinstance(named, AssetRef) and isinstance(asset, Asset):
+        return named.name == asset.name if named.name is not None else named.uri == asset.uri
+    return bool(named == asset)
+
+
 class OutletEventAccessors(Mapping[Any, OutletEventAccessor]):
     """What a task says of its outlets, by asset or alias."""
 
@@ -202,8 +209,7 @@ def emitted(
             continue
         seen.add(outlet)
         event = _identity(outlet)
-        key = outlet if isinstance(outlet, Asset) else Asset(name=outlet.name, uri=outlet.uri)
-        accessor = accessors.get(key)
+        accessor = next((a for key, a in accessors.items() if _stands_for(outlet, key)), None)
         if accessor is not None and accessor.extra:
             event["extra"] = _as_json(accessor.extra, f"the event of {outlet!r}")
         keys = sorted(accessor.partition_keys) if accessor is not None else []
@@ -322,7 +328,7 @@ class InletEventsAccessors(Mapping[Any, InletEventsAccessor]):
             else:
                 return InletEventsAccessor(self._comms, name=one.name, uri=one.uri)
         found = _match(self._inlets, one, "inlet_events")
-        if found not in self._inlets:
+        if not any(_stands_for(inlet, found) for inlet in self._inlets):
             known = ", ".join(repr(inlet) for inlet in self._inlets) or "none"
             raise KeyError(f"{found!r} is not among the task's inlets: {known}")
         if isinstance(found, AssetAlias):

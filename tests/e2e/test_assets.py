@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from boraflow.client import ApiError
 from boraflow.client.models import Run
 from tests.support.cluster import Cluster, eventually
 
@@ -47,3 +49,68 @@ def test_what_one_dag_writes_runs_another(shop: Cluster) -> None:
         "type": "asset_triggered",
         "logical_date": None,
     }
+
+
+def test_all_of_them_an_alias_and_a_function_that_is_an_asset(shop: Cluster) -> None:
+    assert [q.asset_name for q in shop.client.assets.queued(dag_id="read_both")] == ["orders"]
+    shop.run("write_prices")
+    report = newest(shop, "report")
+    assert shop.xcom(report, "report") == "file:///tmp/report from prices: EUR"
+    assert shop.xcom(next(iter(shop.client.runs.list("write_prices"))), "price") == 7
+    assert shop.xcom(newest(shop, "read_both"), "both") == {"prices": 1, "orders": 1}
+    shop.run("write_stock")
+    assert shop.xcom(newest(shop, "read_stock"), "shelf") == ["shelf"]
+    (alias,) = shop.client.assets.aliases()
+    assert (alias.name, alias.asset_names) == ("stock", ("shelf",))
+    assert alias.consumer_dag_ids == ("read_stock",)
+
+
+def test_events_made_by_hand_and_runs_that_write_an_asset(shop: Cluster) -> None:
+    assets = shop.client.assets
+    count = len(list(shop.client.runs.list("read_orders")))
+    event = assets.create_event("s3://shop/orders", {"rows": 0})
+    assert (event.asset_name, event.actor) == ("orders", "admin")
+    run = newest(shop, "read_orders", count + 1)
+    # The DAG reads source_dag_run, which such an event has not.
+    assert run.state == "failed"
+    (seen,) = assets.events(triggered_dag_id="read_orders", triggered_run_id=run.run_id)
+    assert seen.event_id == event.event_id
+    assert seen.extra == {"rows": 0, "from_rest_api": True}
+    assert [q.asset_name for q in assets.queued(dag_id="read_both")] == ["orders"]
+    assert assets.delete_queued(dag_id="read_both") == 1
+    assert not assets.queued(dag_id="read_both").items
+    made = assets.materialize("report").run
+    assert (made.dag_id, made.run_type) == ("report", "asset_materialization")
+    found = assets.get("orders")
+    assert (found.uri, found.group, found.extra) == ("s3://shop/orders", "shop", {"owner": "sales"})
+    assert [p.dag_id for p in found.producers] == ["write_orders"]
+    assert found.consumer_dag_ids == ("read_both", "read_orders")
+    for call, reason in (
+        (lambda: assets.create_event("nothing"), "ASSET_NOT_FOUND"),
+        (lambda: assets.materialize("shelf"), "ASSET_NOT_PRODUCED"),
+        (lambda: assets.create_event("orders", "[]"), "JSON_INVALID"),
+    ):
+        with pytest.raises(ApiError) as refused:
+            call()
+        assert refused.value.reason == reason
+
+
+def test_each_event_counts_once_whoever_is_killed(shop: Cluster) -> None:
+    assets = shop.client.assets
+    known = {e.event_id for e in assets.events("prices", page_size=1000)}
+    for victim in ("scheduler", "metastore"):
+        shop.client.runs.trigger("write_prices")
+        time.sleep(0.15)
+        shop.kill(victim)
+        shop.start(victim)
+    assets.create_event("prices", {"currency": "USD"})
+
+    def counted() -> bool:
+        events = [e for e in assets.events("prices", page_size=1000) if e.event_id not in known]
+        return len(events) == 3 and all(
+            [r.dag_id for r in e.triggered_runs] == ["report"] for e in events
+        )
+
+    eventually(counted, "three events, each of one run of report", timeout=60)
+    done = list(shop.client.runs.list("write_prices"))
+    assert [r.state for r in done].count("success") == 3
