@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from boraflow.cli.app import run
 from boraflow.client import ApiError
 from boraflow.client.models import Run
 from tests.support.cluster import Cluster, eventually
@@ -114,3 +116,28 @@ def test_each_event_counts_once_whoever_is_killed(shop: Cluster) -> None:
     eventually(counted, "three events, each of one run of report", timeout=60)
     done = list(shop.client.runs.list("write_prices"))
     assert [r.state for r in done].count("success") == 3
+
+
+def test_the_command_line(
+    shop: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key, value in shop.environ.items():
+        monkeypatch.setenv(key, value)
+
+    def bora(*arguments: str, code: int = 0) -> str:
+        assert run(list(arguments)) == code, capsys.readouterr()
+        return capsys.readouterr().out
+
+    assert "s3://shop/orders" in bora("assets", "list")
+    (shown,) = json.loads(bora("assets", "list", "SHOP/ord", "-o", "json"))
+    assert shown["written_by"] == ["write_orders.write"]
+    assert json.loads(bora("assets", "show", "orders", "-o", "json")) == shown
+    assert "stock" in bora("assets", "aliases")
+    said = bora("assets", "create-event", "prices", "--extra", '{"currency": "USD"}')
+    assert "of asset prices" in said
+    (event,) = json.loads(bora("assets", "events", "prices", "-n", "1", "-o", "json"))
+    assert event["extra"] == {"currency": "USD", "from_rest_api": True}
+    assert "Triggered report" in bora("assets", "materialize", "report")
+    bora("assets", "queued")
+    bora("assets", "queued", "--delete", code=2)
+    bora("assets", "show", "nope", code=3)

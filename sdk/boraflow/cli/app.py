@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from boraflow.cli import (
+    assets,
     backfill,
     bundles,
     connections,
@@ -90,6 +91,7 @@ app.add_typer(tasks.app, name="tasks")
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(hitl.app, name="hitl")
 app.command("deploy")(bundles.deploy)
+app.add_typer(assets.app, name="assets")
 app.add_typer(pools.app, name="pools")
 app.add_typer(variables.app, name="variables")
 app.add_typer(connections.app, name="connections")

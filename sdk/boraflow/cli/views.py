@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from boraflow.client.models import (
+        Asset,
+        AssetEvent,
         Attempt,
         Backfill,
         Connection,
@@ -139,6 +141,42 @@ def backfill(b: Backfill) -> dict[str, Any]:
         "created_at": b.create_time,
         "completed_at": b.complete_time,
         "triggered_by": b.actor,
+    }
+
+
+def asset(a: Asset) -> dict[str, Any]:
+    """Return an asset's record."""
+    return {
+        "name": a.name,
+        "uri": a.uri,
+        "group": a.group,
+        "extra": a.extra,
+        "is_active": a.active,
+        "written_by": [f"{u.dag_id}.{u.task_id}" for u in a.producers],
+        "read_by": [f"{u.dag_id}.{u.task_id}" for u in a.readers],
+        "consumers": a.consumer_dag_ids,
+        "aliases": a.aliases,
+        "watchers": a.watchers,
+        "events": a.event_count,
+        "last_event": a.last_event_time,
+        "created_at": a.create_time,
+    }
+
+
+def asset_event(e: AssetEvent) -> dict[str, Any]:
+    """Return an event's record."""
+    return {
+        "event_id": e.event_id,
+        "timestamp": e.create_time,
+        "asset": e.asset_name,
+        "uri": e.asset_uri,
+        "extra": e.extra,
+        "source": f"{e.source_dag_id}.{e.source_task_id}" if e.source_dag_id else e.actor,
+        "source_run_id": e.source_run_id,
+        "source_map_index": e.source_map_index,
+        "aliases": e.aliases,
+        "partition_key": e.partition_key,
+        "triggered_runs": [f"{r.dag_id}/{r.run_id}" for r in e.triggered_runs],
     }
 
 
