@@ -216,6 +216,11 @@ class UiSettings(Settings):
     """The dashboard."""
 
     address: str = _setting("127.0.0.1:7780", "Where the dashboard listens.")
+    login: str = _setting(
+        "auto",
+        "`token`: people sign in with a token of theirs; `none`: everybody acts with the dashboard's own;"
+        " `auto`: `none` on loopback, else `token`.",
+    )
     metastore_address: str = _setting(
         "127.0.0.1:7781", "The metastore.", env="BORAFLOW_METASTORE_ADDRESS"
     )

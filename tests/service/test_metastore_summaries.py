@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from boraflow.api.metastore.v1 import dag_service_pb2, run_service_pb2, task_service_pb2
+from boraflow.api.metastore.v1 import (
+    dag_service_pb2,
+    pool_service_pb2,
+    run_service_pb2,
+    system_service_pb2,
+    task_service_pb2,
+    variable_service_pb2,
+)
+from boraflow.api.model.v1 import run_pb2
 from boraflow.api.model.v1 import states_pb2 as st
 from boraflow.rpc.errors import from_rpc_error
 from boraflow.wire import micros, timestamp
-from tests.service.test_metastore_leading import NOW, attempt_row, one_running, run_row
+from tests.service.test_metastore_leading import NOW, attempt_row, one_running, run_row, task_row
 from tests.service.test_metastore_relay import refused
 from tests.support.metastore import (  # noqa: F401
     Leader,
@@ -149,3 +157,56 @@ async def test_runs_without_a_note(metastore: MetastoreUnderTest, leader: Leader
     for since, runs in ((NOW, 2), (NOW + 1, 1), (NOW + 2, 0)):
         ended = run_service_pb2.ListRunsRequest(end_time_from=timestamp(since))
         assert len((await api.runs.ListRuns(ended)).runs) == runs
+
+
+async def test_the_audit_log_can_be_searched(metastore: MetastoreUnderTest) -> None:
+    admin, ui = metastore.api(), metastore.api("ui")
+    await ui.variables.SetVariable(
+        variable_service_pb2.SetVariableRequest(
+            variable=variable_service_pb2.Variable(key="re_gion", value="x")
+        )
+    )
+    await admin.pools.SetPool(
+        pool_service_pb2.SetPoolRequest(pool=run_pb2.Pool(name="reGion", slots=1))
+    )
+
+    async def found(**filters: Any) -> list[tuple[str, str]]:
+        answer = await admin.system.ListAuditEntries(
+            system_service_pb2.ListAuditEntriesRequest(**filters)
+        )
+        return [(e.actor, e.action) for e in answer.entries]
+
+    assert await found(search="REGION") == [("admin", "SetPool")]
+    assert await found(search="re_g") == [("ui", "SetVariable")]
+    assert await found(search="setvari") == [("ui", "SetVariable")]
+    assert await found(actor="admin") == [("admin", "SetPool")]
+    assert await found(actor="admin", search="variable") == []
+
+
+async def test_how_recent_attempts_did(metastore: MetastoreUnderTest, leader: Leader) -> None:
+    await leader.publish(dag("a"))
+    api = metastore.api()
+    request = system_service_pb2.GetPerformanceRequest
+    empty = await api.system.GetPerformance(request())
+    assert empty.attempt_count == 0
+    assert (empty.phases[0].name, empty.phases[0].count) == ("wait", 0)
+    await leader.commit(
+        new_runs=[run_row("r1", "one", dag_id="a")],
+        new_tasks=[task_row("r1", "t")],
+        new_attempts=[
+            attempt_row(f"a{i}", task_id="t", opened_us=NOW + i, scheduled_us=NOW - 1000 * i)
+            for i in range(1, 21)
+        ],
+    )
+    answer = await api.system.GetPerformance(request(run_count=5))
+    assert answer.attempt_count == 20
+    assert micros(answer.from_time) == NOW + 1
+    wait = answer.phases[0]
+    assert (wait.name, wait.count) == ("wait", 20)
+    assert wait.p50.ToMicroseconds() == 1001 * 10
+    assert wait.p95.ToMicroseconds() == 1001 * 19
+    assert wait.max.ToMicroseconds() == 1001 * 20
+    assert dict(answer.outcome_counts) == {"open": 20}
+    assert [(d.dag_id, d.attempt_count, d.failed_count) for d in answer.dags] == [("a", 20, 0)]
+    error = await refused(api.system.GetPerformance(request(run_count=-1)))
+    assert from_rpc_error(error).reason == "RUN_COUNT_INVALID"

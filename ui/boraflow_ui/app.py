@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from boraflow_ui import dag_dialogs, dialogs, frame, messages, trigger_dialog
+from boraflow_ui import dag_dialogs, dialogs, frame, messages, record_dialogs, trigger_dialog
 from boraflow_ui.messages import _
 
 # The icon comes with the first page (see server.index), the logo with the style: as arguments here both would load
@@ -11,16 +11,30 @@ st.set_page_config(page_title="Boraflow", layout="wide")
 messages.choose_language()
 
 page = st.navigation(
-    [
-        st.Page("views/home.py", title=_("Home"), default=True),
-        st.Page("views/dags.py", title=_("DAGs"), url_path="dags"),
-        st.Page("views/dag.py", title=_("DAG"), url_path="dag", visibility="hidden"),
-        st.Page("views/run.py", title=_("Run"), url_path="run", visibility="hidden"),
-        st.Page("views/task.py", title=_("Task"), url_path="task", visibility="hidden"),
-    ],
+    {
+        "": [
+            st.Page("views/home.py", title=_("Home"), default=True),
+            st.Page("views/dags.py", title=_("DAGs"), url_path="dags"),
+            st.Page("views/dag.py", title=_("DAG"), url_path="dag", visibility="hidden"),
+            st.Page("views/run.py", title=_("Run"), url_path="run", visibility="hidden"),
+            st.Page("views/task.py", title=_("Task"), url_path="task", visibility="hidden"),
+        ],
+        _("Browse"): [
+            st.Page("views/executors.py", title=_("Executors"), url_path="executors"),
+            st.Page("views/errors.py", title=_("Import errors"), url_path="errors"),
+            st.Page("views/metrics.py", title=_("Metrics"), url_path="metrics"),
+            st.Page("views/audit.py", title=_("Audit log"), url_path="audit"),
+        ],
+        _("Admin"): [
+            st.Page("views/variables.py", title=_("Variables"), url_path="variables"),
+            st.Page("views/connections.py", title=_("Connections"), url_path="connections"),
+            st.Page("views/pools.py", title=_("Pools"), url_path="pools"),
+            st.Page("views/tokens.py", title=_("Tokens and roles"), url_path="tokens"),
+        ],
+    },
     position="top",
 )
-for module in (dag_dialogs, dialogs, trigger_dialog):
+for module in (dag_dialogs, dialogs, record_dialogs, trigger_dialog):
     module.register()
 frame.style()
 frame.menu()

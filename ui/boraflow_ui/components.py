@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from boraflow_ui import session
 from boraflow_ui.asset_files import assets_digest
 
 _STUB = """export default function (component) {
@@ -66,8 +67,42 @@ def mount(
                 handler(value)
 
         callbacks[f"on_{event}_change"] = call
+    if not session.may("operator"):
+        data = readable(data)
     # In a list: in a mapping Streamlit looks for tables, and loads pandas (90 MiB) to know one.
     _renderer(name)(key=key, data=[dict(data)], height=height, **callbacks)
+
+
+#: What everybody who sees a page may press: the rest changes something, which takes an operator.
+READING = frozenset({"favorite"})
+
+
+def readable(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a component's data without what only operators may do."""
+
+    def kept(actions: Any) -> list[Any]:
+        return [a for a in actions or [] if a.get("id") in READING]
+
+    out = dict(data)
+    for name in ("actions", "bulk"):
+        if name in out:
+            out[name] = kept(out[name])
+    if out.get("columns") and "rows" in out:
+        changes = {c["id"]: c["type"] for c in out["columns"] if c["type"] in ("actions", "toggle")}
+        out["rows"] = [{**row, "cells": _cells(row["cells"], changes, kept)} for row in out["rows"]]
+    return out
+
+
+def _cells(
+    cells: Mapping[str, Any], changes: Mapping[str, str], kept: Callable[[Any], list[Any]]
+) -> dict[str, Any]:
+    out = dict(cells)
+    for name, kind in changes.items():
+        if kind == "actions":
+            out[name] = kept(out.get(name)) or None
+        elif out.get(name) and out[name].get("id") not in READING:
+            out[name] = {**out[name], "disabled": True}
+    return out
 
 
 def link(page: str, **params: str | int | None) -> str:

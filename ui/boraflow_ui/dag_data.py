@@ -61,6 +61,7 @@ def find_dags(
         ("dags", request.SerializeToString(deterministic=True)),
         ("dag", "run", "favorite"),
         lambda: _dags().ListDags(request, timeout=READ_SECONDS),
+        personal=only_favorites,
     )
 
 
@@ -94,6 +95,7 @@ def favorites() -> frozenset[str]:
         lambda: frozenset(
             _dags().ListFavorites(dag_pb.ListFavoritesRequest(), timeout=READ_SECONDS).dag_ids
         ),
+        personal=True,
     )
 
 

@@ -37,9 +37,10 @@ from boraflow.model.spec import DagSpec, dag_from_json
 from boraflow.rpc.channel import open_channel, open_sync_channel
 from boraflow.rpc.errors import ApiError, from_rpc_error
 from boraflow.rpc.tls import TlsConfig
-from boraflow_ui import states
+from boraflow_ui import session, states
 from boraflow_ui.answers import AnswerCache
 from boraflow_ui.changes import ChangeHub, Health
+from boraflow_ui.records import People, Records
 
 T = TypeVar("T")
 
@@ -73,18 +74,24 @@ class Source:
             settings.allow_insecure,
         )
         self._token: str | None = None
-        self._open()
         self.hub = ChangeHub(self._get_system_state, self._watch)
         self._cache = AnswerCache(self.hub)
+        self._open()
 
     def _open(self) -> None:
         self._token = read_token("ui")
         # A page shows an outage at once and repairs itself; retries would only hold its thread.
         channel = open_sync_channel(
-            self.settings.metastore_address, self._token, self._tls, retry_reads=False
+            self.settings.metastore_address,
+            # What a person does is done with their token, what pages read is shared.
+            lambda: session.acting() or self._token,
+            self._tls,
+            retry_reads=False,
         )
         self.channel = channel
         """To the metastore, for the modules that make calls of their own."""
+        self.records = Records(channel, self.hub, self._cache)
+        self.people = People(channel)
         self._dags = DagServiceStub(channel)
         self._runs = RunServiceStub(channel)
         self._tasks = TaskServiceStub(channel)
@@ -117,9 +124,18 @@ class Source:
         scopes: tuple[str, ...],
         call: Callable[[], T],
         max_age: float = 60.0,
+        *,
+        personal: bool = False,
     ) -> T:
-        """Return what :class:`AnswerCache` remembers of a call, or call."""
-        return self._cache.read(key, scopes, call, max_age)
+        """Return what :class:`AnswerCache` remembers of a call, or call.
+
+        ``personal``: the answer depends on who asks, so it is asked with the reader's own token and kept for them.
+        """
+        if not personal:
+            return self._cache.read(key, scopes, call, max_age)
+        secret = session.token()
+        with session.act_as(secret):
+            return self._cache.read((*key, session.short(secret)), scopes, call, max_age)
 
     def write(self, call: Callable[[], T], *changed: tuple[str, str, str]) -> T:
         """Call, and raise the versions of what that changed: ``(kind, dag_id, run_id)`` each.
@@ -127,10 +143,7 @@ class Source:
         Raises:
             ApiError: the call failed.
         """
-        try:
-            answer = call()
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from None
+        answer = self._as_reader(call)
         if changed:
             self.hub.note(changed)
         return answer
@@ -311,6 +324,22 @@ class Source:
             ),
         )
 
+    def tasks_now(self, count: int) -> list[TaskInstance]:
+        """Return task instances that hold a slot or wait in the async lane, of all DAGs."""
+        wanted = ("running", "queued", "restarting", "deferred")
+        request = task_pb.ListTaskInstancesRequest(
+            page_size=count,
+            states=[states.TASK_NUMBER[s] for s in wanted],  # type: ignore[misc]
+        )
+        return self._cache.read(
+            ("tasks_now", count),
+            ("any",),
+            lambda: list(
+                self._tasks.ListTaskInstances(request, timeout=READ_SECONDS).task_instances
+            ),
+            max_age=10.0,
+        )
+
     def mapped(
         self, dag_id: str, run_id: str, task_id: str, page_token: str = ""
     ) -> task_pb.ListTaskInstancesResponse:
@@ -415,14 +444,18 @@ class Source:
     # --- writes ----------------------------------------------------------------------------------
 
     def _write(self, call: Callable[[], T], dag_id: str, run_id: str = "") -> T:
-        try:
-            answer = call()
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from None
+        answer = self._as_reader(call)
         self.hub.note(
             [("dag", dag_id, ""), ("run", dag_id, run_id)] if run_id else [("dag", dag_id, "")]
         )
         return answer
+
+    def _as_reader(self, call: Callable[[], T]) -> T:
+        try:
+            with session.act_as(session.token()):
+                return call()
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
 
     def set_paused(self, dag_id: str, paused: bool) -> Dag:
         """Pause or unpause a DAG."""
@@ -580,10 +613,7 @@ class Source:
 
     def _change(self, call: Callable[[], T], request: Any, run_id: str = "") -> T:
         if request.dry_run:
-            try:
-                return call()
-            except grpc.RpcError as error:
-                raise from_rpc_error(error) from None
+            return self._as_reader(call)
         return self._write(call, request.dag_id, run_id or request.run_id)
 
     def set_note(self, dag_id: str, run_id: str, note: str) -> None:

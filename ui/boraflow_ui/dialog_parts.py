@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from boraflow_ui.frame import close_dialog, go, say
+from boraflow_ui.messages import _
 
 
 def done(message: str, href: str = "") -> None:
@@ -19,7 +20,7 @@ def done(message: str, href: str = "") -> None:
 def buttons(label: str, *, disabled: bool = False, key: str) -> bool:
     """Draw Close and the button that acts; return whether that was pressed."""
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Close", key=f"{key}_close"):
+        if st.button(_("Close"), key=f"{key}_close"):
             close_dialog()
             st.rerun()
         return st.button(label, type="primary", disabled=disabled, key=key)

@@ -14,7 +14,7 @@ import grpc
 import streamlit as st
 
 from boraflow.rpc.errors import ApiError
-from boraflow_ui import data, messages
+from boraflow_ui import data, messages, session
 from boraflow_ui.asset_files import assets_digest
 from boraflow_ui.components import mount
 
@@ -228,11 +228,17 @@ def style() -> None:
 
 
 def menu() -> None:
-    """Draw what holds for every page, at its top right: the zone of times, the language."""
+    """Draw what holds for every page, at its top right: the zone of times, the language, who is signed in."""
+    signed_in = session.token() is not None
+    person = session.person()
     mount(
         "menu",
         "menu",
-        {"language": messages.language(), "languages": messages.LANGUAGES, "user": None},
+        {
+            "language": messages.language(),
+            "languages": messages.LANGUAGES,
+            "user": {"name": person.name, "role": person.role} if signed_in else None,
+        },
     )
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import streamlit as st
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import (
     FileResponse,
@@ -36,7 +37,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from boraflow import logs
 from boraflow.config import ConfigError, UiSettings
 from boraflow.rpc.errors import ApiError
-from boraflow_ui import data, messages, theme
+from boraflow_ui import data, login, messages, theme
 from boraflow_ui.asset_files import ASSETS, assets_digest
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,21 @@ PIECE_BYTES = 1 << 20
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
-PAGES = ("", "dags", "dag", "run", "task")
+PAGES = (
+    "",
+    "dags",
+    "dag",
+    "run",
+    "task",
+    "executors",
+    "errors",
+    "audit",
+    "metrics",
+    "variables",
+    "connections",
+    "pools",
+    "tokens",
+)
 _HEAD = """<script>
 (() => {
   // Where the server is: without this a page opened by its link first asks below its own path, in vain.
@@ -64,7 +79,7 @@ _HEAD = """<script>
   window.boraflow = { push };
   history.pushState = () => {};
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.('[data-testid="stTopNavLink"], [data-testid="stSidebarNavLink"]');
+    const link = event.target.closest?.('[data-testid="stTopNavLink"], [data-testid="stTopNavDropdownLink"], [data-testid="stSidebarNavLink"]');
     if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
@@ -292,8 +307,10 @@ def build_app() -> st.App:
         ROOT / "app.py",
         lifespan=_lifespan,
         on_script_error=_script_failed,
+        middleware=[Middleware(login.Guard)],
         routes=[
             *(Route(f"/{page}", index) for page in PAGES),
+            *login.ROUTES,
             Route("/favicon.png", favicon),
             Route("/assets/{digest}/{name}", asset),
             WebSocketRoute("/live", live),
@@ -361,6 +378,7 @@ def run(settings: UiSettings) -> None:
         ConfigError: the address cannot be used.
     """
     config = options(settings)
+    login.is_required(settings)
     claim(settings.address)
     try:
         logs.configure("ui", settings.log_level, settings.log_json)

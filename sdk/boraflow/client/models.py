@@ -515,6 +515,39 @@ class SystemState:
 
 
 @dataclass(frozen=True, slots=True)
+class Phase:
+    """How long one phase of recent attempts took."""
+
+    name: str
+    count: int
+    p50: timedelta
+    p95: timedelta
+    max: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class DagLoad:
+    """What one DAG's recent attempts took."""
+
+    dag_id: str
+    attempt_count: int
+    failed_count: int
+    run_time: timedelta
+    wait_time: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """How recent attempts did."""
+
+    attempt_count: int
+    from_time: datetime | None
+    phases: tuple[Phase, ...]
+    outcome_counts: dict[str, int]
+    dags: tuple[DagLoad, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """Who did what."""
 
@@ -710,6 +743,8 @@ def _reader(name: str, kind: Any) -> Callable[[Any], Any]:
         return lambda m: getattr(m, name) if m.HasField(name) else None
     if kind is datetime:
         return lambda m: to_datetime(getattr(m, name))
+    if kind is timedelta:
+        return lambda m: getattr(m, name).ToTimedelta()
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         members = _enum_members(kind)
         first = next(iter(members.values()))

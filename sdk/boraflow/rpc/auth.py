@@ -182,6 +182,7 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     f"{_M}SystemService/ListExecutors": _READ,
     f"{_M}SystemService/DrainExecutor": _OPERATE,
     f"{_M}SystemService/ListAuditEntries": _READ,
+    f"{_M}SystemService/GetPerformance": _READ,
     f"{_M}TokenService/CreateToken": _ADMIN,
     f"{_M}TokenService/ListTokens": _ADMIN,
     f"{_M}TokenService/RevokeToken": _ADMIN,

@@ -21,6 +21,8 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """A scheduler's commit is one message, be it 100,000 new task instances; others are far smaller."""
 KEEPALIVE_SECONDS = 20
 
+_Metadata = tuple[tuple[str, str], ...]
+
 _READ_VERBS = ("Get", "List", "Read", "Explain", "Pull")
 
 
@@ -125,26 +127,28 @@ class _SyncCallable:
 
     __slots__ = ("_inner", "_metadata")
 
-    def __init__(self, inner: Any, metadata: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, inner: Any, metadata: Callable[[], _Metadata]) -> None:
         self._inner = inner
         self._metadata = metadata
 
     def __call__(self, request: Any, *, metadata: Any = None, **options: Any) -> Any:
-        return self._inner(request, metadata=(*self._metadata, *(metadata or ())), **options)
+        return self._inner(request, metadata=(*self._metadata(), *(metadata or ())), **options)
 
     def with_call(self, request: Any, *, metadata: Any = None, **options: Any) -> Any:
         return self._inner.with_call(
-            request, metadata=(*self._metadata, *(metadata or ())), **options
+            request, metadata=(*self._metadata(), *(metadata or ())), **options
         )
 
     def future(self, request: Any, *, metadata: Any = None, **options: Any) -> Any:
-        return self._inner.future(request, metadata=(*self._metadata, *(metadata or ())), **options)
+        return self._inner.future(
+            request, metadata=(*self._metadata(), *(metadata or ())), **options
+        )
 
 
 class _SyncChannel(grpc.Channel):
     """gRPC's blocking channel with metadata of its own on every call."""
 
-    def __init__(self, inner: grpc.Channel, metadata: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, inner: grpc.Channel, metadata: Callable[[], _Metadata]) -> None:
         self._inner = inner
         self._metadata = metadata
 
@@ -212,13 +216,16 @@ def open_channel(
 
 def open_sync_channel(
     address: str,
-    token: str | None,
+    token: str | Callable[[], str | None] | None,
     tls: TlsConfig | None = None,
     *,
     dedicated: bool = False,
     retry_reads: bool = True,
 ) -> grpc.Channel:
-    """Open a blocking channel; arguments as for :func:`open_channel`."""
+    """Open a blocking channel; arguments as for :func:`open_channel`.
+
+    ``token`` may be a function, which is asked at each call: one connection then serves several callers.
+    """
     credentials = channel_credentials(address, tls)
     options = _options(address, retry=retry_reads, dedicated=dedicated)
     inner = (
@@ -226,4 +233,9 @@ def open_sync_channel(
         if credentials is None
         else grpc.secure_channel(address, credentials, options=options)
     )
-    return _SyncChannel(inner, (bearer(token),) if token else ())
+
+    def metadata() -> _Metadata:
+        secret = token() if callable(token) else token
+        return (bearer(secret),) if secret else ()
+
+    return _SyncChannel(inner, metadata)

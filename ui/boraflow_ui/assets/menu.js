@@ -1,6 +1,6 @@
 // What holds for every page: the zone of times, the language, who is signed in. Kept in cookies, so that the server
 // knows the language before it draws, and a link pasted elsewhere does not carry them.
-// Data: {language, languages: {code: name}, user: {name, role} | null, login, logout}.
+// Data: {language, languages: {code: name}, user: {name, role} | null}.
 import { _, component, cookie, h, icon, ownZone, zone } from "./base.js";
 
 function keep(name, value) {
@@ -12,7 +12,7 @@ export default component((root) => {
   const box = h("div", { class: "menu" });
   root.append(box);
   return {
-    update({ language, languages, user, logout }) {
+    update({ language, languages, user }) {
       const zones = h("button", {
         class: "menubutton", type: "button", "aria-pressed": String(ownZone),
         "aria-label": ownZone ? _("Times are local; show UTC") : _("Times are UTC; show local times"),
@@ -23,7 +23,11 @@ export default component((root) => {
         Object.entries(languages).map(([code, name]) => h("option", { value: code, selected: code === language, lang: code }, name)));
       box.replaceChildren(zones, choice,
         user ? h("span", { class: "whoami", "data-tip": _("Signed in as {name}\nRole: {role}", user) }, icon("user"), user.name) : "",
-        logout ? h("a", { class: "menubutton", href: logout, target: "_top", "data-reload": "" }, _("Sign out")) : "");
+        h("a", {
+          class: "menubutton", href: user ? "logout" : "login", "data-reload": "",
+          // Back to this very view after signing in.
+          onclick: (e) => !user && (e.currentTarget.search = `?next=${encodeURIComponent((location.pathname.split("/").pop() || ".") + location.search)}`),
+        }, user ? _("Sign out") : _("Sign in")));
     },
   };
 });

@@ -26,6 +26,7 @@ const KINDS = {
   state: (v) => state(v.state ?? v, v.text),
   moment: (v) => moment(v),
   length: (v) => length(v.from, v.to),
+  span: (v) => h("span", { class: "num" }, span(v)),
   strip,
   counts: (v) => counts(v, { numbers: true }),
   tags: (v) => v.map((t) => h("a", { class: "tag", href: t.href }, t.text)),
@@ -74,7 +75,7 @@ export default component((root, self) => {
     if (v === null || v === undefined || v === "") return [h("span", { class: "none" }, "")];
     if (column.type === "toggle") {
       return [h("button", {
-        class: `switch ${v.on ? "on" : ""}`, role: "switch", "aria-checked": String(v.on), "aria-label": v.label, title: v.label, type: "button",
+        class: `switch ${v.on ? "on" : ""}`, role: "switch", "aria-checked": String(v.on), "aria-label": v.label, title: v.label, type: "button", disabled: v.disabled,
         onclick: (e) => {
           e.currentTarget.classList.toggle("on");
           tell(v.id, row);

@@ -22,6 +22,7 @@ from boraflow.client.models import (
     CreatedToken,
     Executor,
     Page,
+    Performance,
     SystemState,
     Token,
     convert,
@@ -70,16 +71,36 @@ class AsyncSystem(AsyncNoun):
         return convert(Executor, answer.executor)
 
     async def audit(
-        self, *, dag_id: str = "", run_id: str = "", page_size: int = 0, page_token: str = ""
+        self,
+        *,
+        dag_id: str = "",
+        run_id: str = "",
+        actor: str = "",
+        search: str = "",
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[AuditEntry]:
         """Return a page of what people and programs did, newest first."""
         answer = await self._call(
             self._stub.ListAuditEntries,
             system_service_pb2.ListAuditEntriesRequest(
-                dag_id=dag_id, run_id=run_id, page_size=page_size, page_token=page_token
+                dag_id=dag_id,
+                run_id=run_id,
+                actor=actor,
+                search=search,
+                page_size=page_size,
+                page_token=page_token,
             ),
         )
         return Page(tuple(convert(AuditEntry, e) for e in answer.entries), answer.next_page_token)
+
+    async def performance(self, run_count: int = 0) -> Performance:
+        """Return how long the phases of recent attempts took, of so many of the newest runs."""
+        answer = await self._call(
+            self._stub.GetPerformance,
+            system_service_pb2.GetPerformanceRequest(run_count=run_count),
+        )
+        return convert(Performance, answer)
 
 
 class AsyncTokens(AsyncNoun):

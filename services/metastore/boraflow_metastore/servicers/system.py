@@ -7,7 +7,7 @@ from boraflow.api.metastore.v1 import system_service_pb2 as pb
 from boraflow.api.metastore.v1 import system_service_pb2_grpc
 from boraflow.wire import timestamp
 from boraflow_metastore.parts import Context, Parts, require
-from boraflow_metastore.store import system
+from boraflow_metastore.store import performance, system
 from boraflow_metastore.store.reader import Snapshot
 from boraflow_metastore.store.writer import now_us
 
@@ -65,3 +65,8 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         self, request: pb.ListAuditEntriesRequest, context: Context
     ) -> pb.ListAuditEntriesResponse:
         return await self._parts.reader.run(lambda s: system.list_audit(s, request))
+
+    async def GetPerformance(
+        self, request: pb.GetPerformanceRequest, context: Context
+    ) -> pb.GetPerformanceResponse:
+        return await self._parts.reader.run(lambda s: performance.recent(s, request.run_count))

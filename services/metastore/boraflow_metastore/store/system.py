@@ -21,6 +21,7 @@ from boraflow_metastore.store import rows
 from boraflow_metastore.store.caches import Caches
 from boraflow_metastore.store.database import Session
 from boraflow_metastore.store.reader import Snapshot
+from boraflow_metastore.store.runs import escape_like
 from boraflow_metastore.store.writer import Transaction
 
 DEFAULT_POOL = "default_pool"
@@ -365,6 +366,13 @@ def list_audit(
     if request.run_id:
         where.append("run_id = ?")
         values.append(request.run_id)
+    if request.actor:
+        where.append("actor = ?")
+        values.append(request.actor)
+    if request.search:
+        pattern = escape_like(request.search)
+        where.append("(lower(action) LIKE ? ESCAPE '\\' OR lower(detail) LIKE ? ESCAPE '\\')")
+        values += [pattern, pattern]
     key = page_key("audit", request.page_token, int)
     if key is not None:
         where.append("id < ?")

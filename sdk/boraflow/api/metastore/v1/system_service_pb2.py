@@ -23,42 +23,55 @@ _sym_db = _symbol_database.Default()
 
 
 from boraflow.api.model.v1 import run_pb2 as boraflow_dot_api_dot_model_dot_v1_dot_run__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.boraflow/api/metastore/v1/system_service.proto\x12\x19\x62oraflow.api.metastore.v1\x1a\x1f\x62oraflow/api/model/v1/run.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x17\n\x15GetSystemStateRequest\"\xa6\x05\n\x16GetSystemStateResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x02 \x01(\t\x12\x12\n\nhas_leader\x18\x03 \x01(\x08\x12\x0e\n\x06leader\x18\x04 \x01(\t\x12\x34\n\x0bleader_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x32\n\texecutors\x18\x06 \x03(\x0b\x32\x1f.boraflow.api.model.v1.Executor\x12T\n\nrun_counts\x18\x07 \x03(\x0b\x32@.boraflow.api.metastore.v1.GetSystemStateResponse.RunCountsEntry\x12V\n\x0btask_counts\x18\x08 \x03(\x0b\x32\x41.boraflow.api.metastore.v1.GetSystemStateResponse.TaskCountsEntry\x12\x1a\n\x12import_error_count\x18\t \x01(\x05\x12\x11\n\tdag_count\x18\n \x01(\x05\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x13\n\x0bincarnation\x18\x0c \x01(\t\x12.\n\nstart_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x66\x61iled_run_count\x18\x0e \x01(\x05\x12\x18\n\x10\x64ispatch_address\x18\x0f \x01(\t\x1a\x30\n\x0eRunCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x31\n\x0fTaskCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x42\x0e\n\x0c_leader_time\"V\n\x14ListExecutorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0finclude_offline\x18\x03 \x01(\x08\"d\n\x15ListExecutorsResponse\x12\x32\n\texecutors\x18\x01 \x03(\x0b\x32\x1f.boraflow.api.model.v1.Executor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"N\n\x14\x44rainExecutorRequest\x12\x13\n\x0b\x65xecutor_id\x18\x01 \x01(\t\x12\r\n\x05\x64rain\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"J\n\x15\x44rainExecutorResponse\x12\x31\n\x08\x65xecutor\x18\x01 \x01(\x0b\x32\x1f.boraflow.api.model.v1.Executor\"`\n\x17ListAuditEntriesRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"k\n\x18ListAuditEntriesResponse\x12\x36\n\x07\x65ntries\x18\x01 \x03(\x0b\x32%.boraflow.api.metastore.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x96\x01\n\nAuditEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x61g_id\x18\x04 \x01(\t\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12\x0f\n\x07task_id\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t2\xeb\x03\n\rSystemService\x12u\n\x0eGetSystemState\x12\x30.boraflow.api.metastore.v1.GetSystemStateRequest\x1a\x31.boraflow.api.metastore.v1.GetSystemStateResponse\x12r\n\rListExecutors\x12/.boraflow.api.metastore.v1.ListExecutorsRequest\x1a\x30.boraflow.api.metastore.v1.ListExecutorsResponse\x12r\n\rDrainExecutor\x12/.boraflow.api.metastore.v1.DrainExecutorRequest\x1a\x30.boraflow.api.metastore.v1.DrainExecutorResponse\x12{\n\x10ListAuditEntries\x12\x32.boraflow.api.metastore.v1.ListAuditEntriesRequest\x1a\x33.boraflow.api.metastore.v1.ListAuditEntriesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.boraflow/api/metastore/v1/system_service.proto\x12\x19\x62oraflow.api.metastore.v1\x1a\x1f\x62oraflow/api/model/v1/run.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"*\n\x15GetPerformanceRequest\x12\x11\n\trun_count\x18\x01 \x01(\x05\"\xe9\x02\n\x16GetPerformanceResponse\x12\x15\n\rattempt_count\x18\x01 \x01(\x05\x12\x32\n\tfrom_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x30\n\x06phases\x18\x03 \x03(\x0b\x32 .boraflow.api.metastore.v1.Phase\x12\\\n\x0eoutcome_counts\x18\x04 \x03(\x0b\x32\x44.boraflow.api.metastore.v1.GetPerformanceResponse.OutcomeCountsEntry\x12\x30\n\x04\x64\x61gs\x18\x05 \x03(\x0b\x32\".boraflow.api.metastore.v1.DagLoad\x1a\x34\n\x12OutcomeCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x42\x0c\n\n_from_time\"\x9c\x01\n\x05Phase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12&\n\x03p50\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p95\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03max\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa1\x01\n\x07\x44\x61gLoad\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x15\n\rattempt_count\x18\x02 \x01(\x05\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x05\x12+\n\x08run_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\twait_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x17\n\x15GetSystemStateRequest\"\xa6\x05\n\x16GetSystemStateResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x02 \x01(\t\x12\x12\n\nhas_leader\x18\x03 \x01(\x08\x12\x0e\n\x06leader\x18\x04 \x01(\t\x12\x34\n\x0bleader_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x32\n\texecutors\x18\x06 \x03(\x0b\x32\x1f.boraflow.api.model.v1.Executor\x12T\n\nrun_counts\x18\x07 \x03(\x0b\x32@.boraflow.api.metastore.v1.GetSystemStateResponse.RunCountsEntry\x12V\n\x0btask_counts\x18\x08 \x03(\x0b\x32\x41.boraflow.api.metastore.v1.GetSystemStateResponse.TaskCountsEntry\x12\x1a\n\x12import_error_count\x18\t \x01(\x05\x12\x11\n\tdag_count\x18\n \x01(\x05\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x13\n\x0bincarnation\x18\x0c \x01(\t\x12.\n\nstart_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x66\x61iled_run_count\x18\x0e \x01(\x05\x12\x18\n\x10\x64ispatch_address\x18\x0f \x01(\t\x1a\x30\n\x0eRunCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x31\n\x0fTaskCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x42\x0e\n\x0c_leader_time\"V\n\x14ListExecutorsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0finclude_offline\x18\x03 \x01(\x08\"d\n\x15ListExecutorsResponse\x12\x32\n\texecutors\x18\x01 \x03(\x0b\x32\x1f.boraflow.api.model.v1.Executor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"N\n\x14\x44rainExecutorRequest\x12\x13\n\x0b\x65xecutor_id\x18\x01 \x01(\t\x12\r\n\x05\x64rain\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"J\n\x15\x44rainExecutorResponse\x12\x31\n\x08\x65xecutor\x18\x01 \x01(\x0b\x32\x1f.boraflow.api.model.v1.Executor\"\x7f\n\x17ListAuditEntriesRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x0e\n\x06search\x18\x06 \x01(\t\"k\n\x18ListAuditEntriesResponse\x12\x36\n\x07\x65ntries\x18\x01 \x03(\x0b\x32%.boraflow.api.metastore.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x96\x01\n\nAuditEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x61g_id\x18\x04 \x01(\t\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12\x0f\n\x07task_id\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t2\xe2\x04\n\rSystemService\x12u\n\x0eGetSystemState\x12\x30.boraflow.api.metastore.v1.GetSystemStateRequest\x1a\x31.boraflow.api.metastore.v1.GetSystemStateResponse\x12r\n\rListExecutors\x12/.boraflow.api.metastore.v1.ListExecutorsRequest\x1a\x30.boraflow.api.metastore.v1.ListExecutorsResponse\x12r\n\rDrainExecutor\x12/.boraflow.api.metastore.v1.DrainExecutorRequest\x1a\x30.boraflow.api.metastore.v1.DrainExecutorResponse\x12{\n\x10ListAuditEntries\x12\x32.boraflow.api.metastore.v1.ListAuditEntriesRequest\x1a\x33.boraflow.api.metastore.v1.ListAuditEntriesResponse\x12u\n\x0eGetPerformance\x12\x30.boraflow.api.metastore.v1.GetPerformanceRequest\x1a\x31.boraflow.api.metastore.v1.GetPerformanceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'boraflow.api.metastore.v1.system_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETPERFORMANCERESPONSE_OUTCOMECOUNTSENTRY']._loaded_options = None
+  _globals['_GETPERFORMANCERESPONSE_OUTCOMECOUNTSENTRY']._serialized_options = b'8\001'
   _globals['_GETSYSTEMSTATERESPONSE_RUNCOUNTSENTRY']._loaded_options = None
   _globals['_GETSYSTEMSTATERESPONSE_RUNCOUNTSENTRY']._serialized_options = b'8\001'
   _globals['_GETSYSTEMSTATERESPONSE_TASKCOUNTSENTRY']._loaded_options = None
   _globals['_GETSYSTEMSTATERESPONSE_TASKCOUNTSENTRY']._serialized_options = b'8\001'
-  _globals['_GETSYSTEMSTATEREQUEST']._serialized_start=143
-  _globals['_GETSYSTEMSTATEREQUEST']._serialized_end=166
-  _globals['_GETSYSTEMSTATERESPONSE']._serialized_start=169
-  _globals['_GETSYSTEMSTATERESPONSE']._serialized_end=847
-  _globals['_GETSYSTEMSTATERESPONSE_RUNCOUNTSENTRY']._serialized_start=732
-  _globals['_GETSYSTEMSTATERESPONSE_RUNCOUNTSENTRY']._serialized_end=780
-  _globals['_GETSYSTEMSTATERESPONSE_TASKCOUNTSENTRY']._serialized_start=782
-  _globals['_GETSYSTEMSTATERESPONSE_TASKCOUNTSENTRY']._serialized_end=831
-  _globals['_LISTEXECUTORSREQUEST']._serialized_start=849
-  _globals['_LISTEXECUTORSREQUEST']._serialized_end=935
-  _globals['_LISTEXECUTORSRESPONSE']._serialized_start=937
-  _globals['_LISTEXECUTORSRESPONSE']._serialized_end=1037
-  _globals['_DRAINEXECUTORREQUEST']._serialized_start=1039
-  _globals['_DRAINEXECUTORREQUEST']._serialized_end=1117
-  _globals['_DRAINEXECUTORRESPONSE']._serialized_start=1119
-  _globals['_DRAINEXECUTORRESPONSE']._serialized_end=1193
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=1195
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=1291
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=1293
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=1400
-  _globals['_AUDITENTRY']._serialized_start=1403
-  _globals['_AUDITENTRY']._serialized_end=1553
-  _globals['_SYSTEMSERVICE']._serialized_start=1556
-  _globals['_SYSTEMSERVICE']._serialized_end=2047
+  _globals['_GETPERFORMANCEREQUEST']._serialized_start=175
+  _globals['_GETPERFORMANCEREQUEST']._serialized_end=217
+  _globals['_GETPERFORMANCERESPONSE']._serialized_start=220
+  _globals['_GETPERFORMANCERESPONSE']._serialized_end=581
+  _globals['_GETPERFORMANCERESPONSE_OUTCOMECOUNTSENTRY']._serialized_start=515
+  _globals['_GETPERFORMANCERESPONSE_OUTCOMECOUNTSENTRY']._serialized_end=567
+  _globals['_PHASE']._serialized_start=584
+  _globals['_PHASE']._serialized_end=740
+  _globals['_DAGLOAD']._serialized_start=743
+  _globals['_DAGLOAD']._serialized_end=904
+  _globals['_GETSYSTEMSTATEREQUEST']._serialized_start=906
+  _globals['_GETSYSTEMSTATEREQUEST']._serialized_end=929
+  _globals['_GETSYSTEMSTATERESPONSE']._serialized_start=932
+  _globals['_GETSYSTEMSTATERESPONSE']._serialized_end=1610
+  _globals['_GETSYSTEMSTATERESPONSE_RUNCOUNTSENTRY']._serialized_start=1495
+  _globals['_GETSYSTEMSTATERESPONSE_RUNCOUNTSENTRY']._serialized_end=1543
+  _globals['_GETSYSTEMSTATERESPONSE_TASKCOUNTSENTRY']._serialized_start=1545
+  _globals['_GETSYSTEMSTATERESPONSE_TASKCOUNTSENTRY']._serialized_end=1594
+  _globals['_LISTEXECUTORSREQUEST']._serialized_start=1612
+  _globals['_LISTEXECUTORSREQUEST']._serialized_end=1698
+  _globals['_LISTEXECUTORSRESPONSE']._serialized_start=1700
+  _globals['_LISTEXECUTORSRESPONSE']._serialized_end=1800
+  _globals['_DRAINEXECUTORREQUEST']._serialized_start=1802
+  _globals['_DRAINEXECUTORREQUEST']._serialized_end=1880
+  _globals['_DRAINEXECUTORRESPONSE']._serialized_start=1882
+  _globals['_DRAINEXECUTORRESPONSE']._serialized_end=1956
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=1958
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=2085
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=2087
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=2194
+  _globals['_AUDITENTRY']._serialized_start=2197
+  _globals['_AUDITENTRY']._serialized_end=2347
+  _globals['_SYSTEMSERVICE']._serialized_start=2350
+  _globals['_SYSTEMSERVICE']._serialized_end=2960
 # @@protoc_insertion_point(module_scope)

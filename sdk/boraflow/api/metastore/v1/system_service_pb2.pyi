@@ -6,6 +6,7 @@ The system itself: health, executors, audit log, tokens."""
 from boraflow.api.model.v1 import run_pb2 as _run_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -19,6 +20,182 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class GetPerformanceRequest(_message.Message):
+    """How far to look back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    run_count: _builtins.int
+    """Attempts of this many of the newest runs; 0 is 200, more than 1,000 is 1,000."""
+    def __init__(
+        self,
+        *,
+        run_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_count", b"run_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPerformanceRequest: _TypeAlias = GetPerformanceRequest  # noqa: Y015
+
+@_typing.final
+class GetPerformanceResponse(_message.Message):
+    """How recent attempts did. At most 20,000 of them are looked at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class OutcomeCountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    PHASES_FIELD_NUMBER: _builtins.int
+    OUTCOME_COUNTS_FIELD_NUMBER: _builtins.int
+    DAGS_FIELD_NUMBER: _builtins.int
+    attempt_count: _builtins.int
+    """Attempts that were looked at."""
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first of them was opened; unset when there is none."""
+
+    @_builtins.property
+    def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Phase]:
+        """Phases in their order: "wait", "hand_over", "import", "prepare", "run", "record"."""
+
+    @_builtins.property
+    def outcome_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Attempts by outcome; "open" for those that have none yet."""
+
+    @_builtins.property
+    def dags(self) -> _containers.RepeatedCompositeFieldContainer[Global___DagLoad]:
+        """DAGs by the time that their attempts ran, longest first, at most 50."""
+
+    def __init__(
+        self,
+        *,
+        attempt_count: _builtins.int = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        phases: _abc.Iterable[Global___Phase] | None = ...,
+        outcome_counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        dags: _abc.Iterable[Global___DagLoad] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_time", b"_from_time", "from_time", b"from_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_time", b"_from_time", "attempt_count", b"attempt_count", "dags", b"dags", "from_time", b"from_time", "outcome_counts", b"outcome_counts", "phases", b"phases"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__from_time: _TypeAlias = _typing.Literal["from_time"]  # noqa: Y015
+    _WhichOneofArgType__from_time: _TypeAlias = _typing.Literal["_from_time", b"_from_time"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__from_time) -> _WhichOneofReturnType__from_time | None: ...
+
+Global___GetPerformanceResponse: _TypeAlias = GetPerformanceResponse  # noqa: Y015
+
+@_typing.final
+class Phase(_message.Message):
+    """How long one phase took."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    P50_FIELD_NUMBER: _builtins.int
+    P95_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """See GetPerformanceResponse."""
+    count: _builtins.int
+    """Attempts that have been through it."""
+    @_builtins.property
+    def p50(self) -> _duration_pb2.Duration:
+        """Half of them took no longer."""
+
+    @_builtins.property
+    def p95(self) -> _duration_pb2.Duration:
+        """95 % of them took no longer."""
+
+    @_builtins.property
+    def max(self) -> _duration_pb2.Duration:
+        """The longest."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        count: _builtins.int = ...,
+        p50: _duration_pb2.Duration | None = ...,
+        p95: _duration_pb2.Duration | None = ...,
+        max: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "p50", b"p50", "p95", b"p95"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "max", b"max", "name", b"name", "p50", b"p50", "p95", b"p95"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Phase: _TypeAlias = Phase  # noqa: Y015
+
+@_typing.final
+class DagLoad(_message.Message):
+    """What one DAG's recent attempts took."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    RUN_TIME_FIELD_NUMBER: _builtins.int
+    WAIT_TIME_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG."""
+    attempt_count: _builtins.int
+    """Its attempts."""
+    failed_count: _builtins.int
+    """Those that failed, were lost or timed out."""
+    @_builtins.property
+    def run_time(self) -> _duration_pb2.Duration:
+        """Time that its code ran, over all attempts."""
+
+    @_builtins.property
+    def wait_time(self) -> _duration_pb2.Duration:
+        """Time that its attempts waited for a slot or a limit, over all of them."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        attempt_count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+        run_time: _duration_pb2.Duration | None = ...,
+        wait_time: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run_time", b"run_time", "wait_time", b"wait_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "dag_id", b"dag_id", "failed_count", b"failed_count", "run_time", b"run_time", "wait_time", b"wait_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DagLoad: _TypeAlias = DagLoad  # noqa: Y015
 
 @_typing.final
 class GetSystemStateRequest(_message.Message):
@@ -289,6 +466,8 @@ class ListAuditEntriesRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """One DAG; empty is all."""
     run_id: _builtins.str
@@ -297,6 +476,10 @@ class ListAuditEntriesRequest(_message.Message):
     """See ListDagsRequest."""
     page_token: _builtins.str
     """From the previous answer."""
+    actor: _builtins.str
+    """One token's name; empty is all."""
+    search: _builtins.str
+    """Part of the action or its detail, any case."""
     def __init__(
         self,
         *,
@@ -304,10 +487,12 @@ class ListAuditEntriesRequest(_message.Message):
         run_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        search: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "search", b"search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

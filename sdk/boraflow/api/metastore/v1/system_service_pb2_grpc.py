@@ -55,6 +55,11 @@ class SystemServiceStub(object):
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.ListAuditEntriesRequest.SerializeToString,
                 response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.ListAuditEntriesResponse.FromString,
                 _registered_method=True)
+        self.GetPerformance = channel.unary_unary(
+                '/boraflow.api.metastore.v1.SystemService/GetPerformance',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.GetPerformanceRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.GetPerformanceResponse.FromString,
+                _registered_method=True)
 
 
 class SystemServiceServicer(object):
@@ -89,6 +94,13 @@ class SystemServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPerformance(self, request, context):
+        """How long the phases of recent attempts took, how they ended, and which DAGs they belong to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SystemServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +123,11 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.ListAuditEntries,
                     request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.ListAuditEntriesRequest.FromString,
                     response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'GetPerformance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPerformance,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.GetPerformanceRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.GetPerformanceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +239,33 @@ class SystemService(object):
             '/boraflow.api.metastore.v1.SystemService/ListAuditEntries',
             boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.ListAuditEntriesRequest.SerializeToString,
             boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPerformance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.SystemService/GetPerformance',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.GetPerformanceRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_system__service__pb2.GetPerformanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class SystemServiceStub:
     """Tells an executor to finish what it has and take no more, or to go on."""
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.ListAuditEntriesRequest, _system_service_pb2.ListAuditEntriesResponse]
     """Lists what people and programs did, newest first."""
+    GetPerformance: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.GetPerformanceRequest, _system_service_pb2.GetPerformanceResponse]
+    """How long the phases of recent attempts took, how they ended, and which DAGs they belong to."""
 
 @_typing.type_check_only
 class SystemServiceAsyncStub(SystemServiceStub):
@@ -55,6 +57,8 @@ class SystemServiceAsyncStub(SystemServiceStub):
     """Tells an executor to finish what it has and take no more, or to go on."""
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_system_service_pb2.ListAuditEntriesRequest, _system_service_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
     """Lists what people and programs did, newest first."""
+    GetPerformance: _aio.UnaryUnaryMultiCallable[_system_service_pb2.GetPerformanceRequest, _system_service_pb2.GetPerformanceResponse]  # type: ignore[assignment]
+    """How long the phases of recent attempts took, how they ended, and which DAGs they belong to."""
 
 class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
     """The system itself."""
@@ -90,5 +94,13 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_system_service_pb2.ListAuditEntriesResponse, _abc.Awaitable[_system_service_pb2.ListAuditEntriesResponse]]:
         """Lists what people and programs did, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetPerformance(
+        self,
+        request: _system_service_pb2.GetPerformanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_service_pb2.GetPerformanceResponse, _abc.Awaitable[_system_service_pb2.GetPerformanceResponse]]:
+        """How long the phases of recent attempts took, how they ended, and which DAGs they belong to."""
 
 def add_SystemServiceServicer_to_server(servicer: SystemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
