@@ -214,6 +214,7 @@ _STYLE = """<style>
 .st-key-menu { position: fixed; top: 0; right: 1.5rem; width: auto; z-index: 1000000; }
 .st-key-live, .st-key-style { position: absolute; height: 0; overflow: hidden; }
 [data-testid="stElementContainer"]:has(> .st-key-live) { display: none; }
+.st-key-doc h1 { font-size: 1.55rem; } .st-key-doc h2 { font-size: 1.3rem; } .st-key-doc h3 { font-size: 1.12rem; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 [data-testid="stDialog"] [data-testid="stToolbar"]::before {
   content: ""; flex: none; width: 126px; height: 32px; margin: 0 6px 0 1.75rem; background: url(assets/DIGEST/logo.svg) no-repeat;

@@ -3,7 +3,7 @@
 // mean?, height?, empty?}. A kind is a state, or "wait".
 import { bothZones, component, h, reconcile, shortStamp, span } from "./base.js";
 
-const NICE = [1, 2, 5, 10];
+const NICE = [1, 2, 3, 4, 5, 6, 8, 10];
 function top(most, unit) {
   if (!most) return 1;
   // Of times, steps that people count in.
@@ -31,7 +31,7 @@ export default component((root) => {
       plot.style.height = scale.style.height = `${d.height ?? 150}px`;
       const total = (b) => b.parts.reduce((n, [, v]) => n + (v ?? 0), 0);
       const most = top(Math.max(0, d.mean ?? 0, ...d.bars.map(total)), d.unit);
-      const say = (v) => (d.unit === "ms" ? span(v) : v.toLocaleString("en"));
+      const say = (v) => (d.unit === "ms" ? span(v).replace(/ 0 h$/, "") : v.toLocaleString("en"));
       scale.replaceChildren(...[1, 0.5, 0].map((f) => h("span", { style: { bottom: `${100 * f}%` } }, f === 0.5 && d.unit === "n" && most % 2 ? "" : f ? say(most * f) : "0")));
       mean.hidden = !d.mean;
       if (d.mean) {

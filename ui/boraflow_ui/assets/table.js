@@ -30,6 +30,7 @@ const KINDS = {
   strip,
   counts: (v) => counts(v, { numbers: true }),
   tags: (v) => v.map((t) => h("a", { class: "tag", href: t.href }, t.text)),
+  share: (v) => h("span", { class: "meter wide" }, h("i", { style: { width: `${Math.round(100 * v)}%` } })),
   meter: (v) => h("span", { class: "meterline" }, h("span", { class: "meter" }, h("i", { style: { width: `${Math.round((100 * v.value) / Math.max(1, v.max))}%` } })), h("span", { class: "num muted" }, `${v.value}/${v.max}`)),
 };
 
@@ -42,7 +43,7 @@ export default component((root, self) => {
   root.append(h("div", { class: "tablebox" }, h("table", {}, h("thead", {}, head), body), empty, foot), bulk);
   const selected = new Set();
   let keys = [], acts = null;
-  const box = (label, on, change) => h("input", { type: "checkbox", class: "pick", "aria-label": label, checked: on, onchange: (e) => change(e.currentTarget.checked) });
+  const box = (label, on, change) => h("input", { type: "checkbox", class: "rowpick", "aria-label": label, checked: on, onchange: (e) => change(e.currentTarget.checked) });
   function showSelected() {
     for (const tr of body.children) {
       const on = selected.has(tr._key), input = tr.firstChild?.firstChild;

@@ -1,22 +1,29 @@
 """One DAG: its runs by tasks, its graph, its runs, its code, what it is made of."""
 
-import json
+import datetime as dt
 
 import streamlit as st
 
-from boraflow_ui import data, states
+from boraflow_ui import dag_code, dag_data, dag_history, data, states
 from boraflow_ui.components import link, mount
-from boraflow_ui.frame import act, milliseconds, notice, open_dialog, panel, param, whole
+from boraflow_ui.dag_history import never_ran, pick_run
+from boraflow_ui.frame import act, milliseconds, open_dialog, panel, param, whole
 from boraflow_ui.structure import grid_rows
-from boraflow_ui.tables import run_rows, schedule_words, strip
+from boraflow_ui.tables import run_rows, schedule_words
 
-TABS = ("grid", "graph", "runs", "code", "details")
+DAY = 86_400
 
 
 def on_action(event: dict[str, str]) -> None:
     dag_id = param("dag_id")
-    if event["id"] == "trigger":
-        open_dialog("trigger", dag_id=dag_id)
+    if event["id"] in ("trigger", "backfill"):
+        open_dialog(event["id"], dag_id=dag_id)
+    elif event["id"] in ("favorite", "no_favorite"):
+        on = event["id"] == "favorite"
+        act(
+            lambda: dag_data.set_favorite(dag_id, on),
+            f"{dag_id} is {'a favorite' if on else 'no favorite any more'}",
+        )
     else:
         pause = event["id"] == "pause"
         act(
@@ -28,7 +35,10 @@ def on_action(event: dict[str, str]) -> None:
 def draw() -> None:
     dag_id = param("dag_id")
     dag = data.source().dag(dag_id)
-    tab = param("tab") if param("tab") in TABS else "grid"
+    tabs = TABS if dag.doc_md else {t: d for t, d in TABS.items() if t != "docs"}
+    tab = param("tab") if param("tab") in tabs else "grid"
+    favorite = dag_id in dag_data.favorites()
+    scheduled = dag.schedule not in ("", "None")
     latest = dag.latest_runs[0] if dag.latest_runs else None
     badges: list[dict[str, object]] = []
     if dag.paused:
@@ -60,6 +70,18 @@ def draw() -> None:
             "badges": badges,
             "text": dag.description,
             "actions": [
+                {
+                    "id": "no_favorite" if favorite else "favorite",
+                    "label": "Favorite",
+                    "icon": "star",
+                    "kind": "starred" if favorite else "",
+                    "title": "No favorite any more" if favorite else "Make it a favorite",
+                },
+                *(
+                    [{"id": "backfill", "label": "Backfill", "icon": "calendar"}]
+                    if scheduled
+                    else []
+                ),
                 {"id": "unpause", "label": "Unpause", "icon": "play"}
                 if dag.paused
                 else {"id": "pause", "label": "Pause", "icon": "pause"},
@@ -73,7 +95,7 @@ def draw() -> None:
                 {
                     "label": "Next run",
                     "value": "when unpaused"
-                    if dag.paused and dag.schedule not in ("", "None")
+                    if dag.paused and scheduled
                     else {"at": milliseconds(dag, "next_run_time")},
                 },
                 {
@@ -90,29 +112,12 @@ def draw() -> None:
                     "href": link("dag", dag_id=dag_id, tab="" if t == "grid" else t),
                     "on": t == tab,
                 }
-                for t in TABS
+                for t in tabs
             ],
         },
         {"action": on_action},
     )
-    {"grid": grid, "graph": graph, "runs": runs, "code": code, "details": details}[tab](dag)
-
-
-def never_ran(dag: data.Dag) -> None:
-    scheduled = dag.schedule not in ("", "None")
-    notice(
-        "never",
-        "This DAG never ran",
-        "Trigger it by hand"
-        + (
-            ", or unpause it: it then runs by its schedule."
-            if dag.paused and scheduled
-            else ", or wait for its schedule."
-            if scheduled
-            else "."
-        ),
-        tone="empty",
-    )
+    tabs[tab](dag)
 
 
 def grid(dag: data.Dag) -> None:
@@ -184,24 +189,18 @@ def grid(dag: data.Dag) -> None:
 
 def graph(dag: data.Dag) -> None:
     source = data.source()
-    bars = strip(dag.dag_id, list(dag.latest_runs)[:8])
-    of = param("of") or (bars[-1]["id"] if bars else "")
+    run = pick_run(dag)
+    of = run.run_id if run else ""
     version = dag.version
     colours: dict[str, str] = {}
     mapped: dict[str, dict[str, int]] = {}
-    if of:
-        run = source.run(dag.dag_id, of)
+    if run:
         # The graph of a run is that of the version it is pinned to.
         version = run.dag_version or version
         for task in source.tasks(dag.dag_id, of):
             colours[task.task_id] = states.TASK[task.state]
             if task.mapped_counts:
                 mapped[task.task_id] = dict(task.mapped_counts)
-        mount(
-            "runpicker",
-            "of",
-            {"runs": bars, "of": of, "state": states.RUN[run.state], "version": version},
-        )
     mount(
         "graph",
         "graph",
@@ -218,12 +217,20 @@ def graph(dag: data.Dag) -> None:
 
 
 def runs(dag: data.Dag) -> None:
-    state, after = param("state"), param("after")
+    state, after, search, day = param("state"), param("after"), param("q"), param("day")
+    try:
+        since = int(dt.datetime.fromisoformat(day).replace(tzinfo=dt.UTC).timestamp())
+        since -= dag_history.utc_offset()
+    except ValueError:
+        since, day = None, ""
+    days = [{"label": "All days"}, {"label": day, "value": day}]
     mount(
         "filters",
         "filters",
         {
+            "search": "Find a run (press /)",
             "choices": [
+                *([{"name": "day", "label": "Day", "options": days}] if day else []),
                 {
                     "name": "state",
                     "label": "State",
@@ -234,12 +241,17 @@ def runs(dag: data.Dag) -> None:
                             for s in ("running", "queued", "failed", "success")
                         ),
                     ],
-                }
-            ]
+                },
+            ],
         },
     )
-    answer = data.source().runs(
-        dag.dag_id, (state,) if state in states.RUN_NUMBER else (), 50, after
+    answer = dag_data.find_runs(
+        dag.dag_id,
+        (state,) if state in states.RUN_NUMBER else (),
+        since=since,
+        until=None if since is None else since + DAY,
+        search=search,
+        page_token=after,
     )
     mount(
         "table",
@@ -257,8 +269,13 @@ def runs(dag: data.Dag) -> None:
                 {"id": "note", "label": "Note", "type": "text"},
             ],
             "rows": run_rows(answer.runs),
-            "empty": {"title": "No run", "text": "None has this state."}
-            if state
+            "empty": {
+                "title": "No run matches",
+                "text": "Another word, fewer filters?",
+                "href": link("dag", dag_id=dag.dag_id, tab="runs"),
+                "label": "All runs",
+            }
+            if state or search or day
             else {"title": "This DAG never ran", "text": "Trigger it with the button above."},
             "foot": {
                 "text": "Newest first",
@@ -271,127 +288,17 @@ def runs(dag: data.Dag) -> None:
     )
 
 
-def code(dag: data.Dag) -> None:
-    known = data.source().versions(dag.dag_id)
-    version = whole("version", 0) or dag.version
-    mount(
-        "filters",
-        "versions",
-        {
-            "choices": [
-                {
-                    "name": "version",
-                    "label": "Version",
-                    "options": [
-                        {
-                            "label": f"v{v.version}",
-                            "value": None if v.version == dag.version else str(v.version),
-                        }
-                        for v in known[:12]
-                    ],
-                }
-            ]
-        },
-    )
-    answer = data.source().source(dag.dag_id, version)
-    created = next((milliseconds(v, "create_time") for v in known if v.version == version), None)
-    mount(
-        "details",
-        "code_head",
-        {
-            "sections": [
-                {
-                    "title": answer.fileloc,
-                    "facts": [
-                        {"label": "Published", "value": {"at": created}},
-                        {"label": "SHA-256", "value": {"code": answer.source_digest[:16]}},
-                    ],
-                }
-            ]
-        },
-    )
-    st.code(answer.source, language="python", line_numbers=True, height=640)
-
-
-def details(dag: data.Dag) -> None:
-    spec = data.source().spec(dag.dag_id, dag.version)
-    given = json.loads(dag.params_json or "{}")
-    mount(
-        "details",
-        "details",
-        {
-            "sections": [
-                {
-                    "title": "DAG",
-                    "facts": [
-                        {"label": "Id", "value": {"code": dag.dag_id}},
-                        {"label": "File", "value": {"code": dag.fileloc}},
-                        {"label": "Version", "value": f"v{dag.version}"},
-                        {"label": "Owners", "value": ", ".join(dag.owners)},
-                        {"label": "Tags", "value": ", ".join(dag.tags)},
-                        {"label": "Tasks", "value": dag.task_count},
-                        {"label": "Groups", "value": len(spec.groups) or "none"},
-                    ],
-                },
-                {
-                    "title": "Schedule",
-                    "facts": [
-                        {"label": "In words", "value": dag.schedule_description},
-                        {"label": "As written", "value": {"code": dag.schedule or "None"}},
-                        {"label": "Time zone", "value": dag.timezone or spec.timezone},
-                        {"label": "Start date", "value": spec.start_date},
-                        {"label": "End date", "value": spec.end_date},
-                        {"label": "Catch up", "value": "yes" if dag.catchup else "no"},
-                        {
-                            "label": "Next date",
-                            "value": {
-                                "at": milliseconds(dag, "next_logical_time"),
-                                "relative": False,
-                            },
-                        },
-                    ],
-                },
-                {
-                    "title": "Limits",
-                    "facts": [
-                        {"label": "Runs at once", "value": dag.max_active_runs},
-                        {"label": "Tasks at once", "value": spec.max_active_tasks},
-                        {
-                            "label": "Run timeout",
-                            "value": f"{spec.dagrun_timeout:g} s"
-                            if spec.dagrun_timeout
-                            else "none",
-                        },
-                        {"label": "Fail fast", "value": "yes" if spec.fail_fast else "no"},
-                        {
-                            "label": "Failures until paused",
-                            "value": spec.max_consecutive_failed_dag_runs or "never",
-                        },
-                        {"label": "Callbacks", "value": ", ".join(spec.callbacks) or "none"},
-                    ],
-                },
-                {
-                    "title": "Parameters",
-                    "empty": "It takes none.",
-                    "facts": [
-                        {
-                            "label": name,
-                            "value": {
-                                "code": json.dumps(p["value"], ensure_ascii=False)
-                                if "value" in p
-                                else "needed at each trigger"
-                            },
-                            "note": p.get("description") or "",
-                        }
-                        for name, p in given.items()
-                    ],
-                },
-            ]
-        },
-    )
-    if dag.doc_md:
-        with st.container(border=True, key="doc"):
-            st.markdown(dag.doc_md)
-
-
+TABS = {
+    "grid": grid,
+    "graph": graph,
+    "gantt": dag_history.gantt,
+    "runs": runs,
+    "calendar": dag_history.calendar,
+    "durations": dag_history.durations,
+    "backfills": dag_history.backfills,
+    "code": dag_code.code,
+    "audit": dag_history.audit,
+    "details": dag_code.details,
+    "docs": dag_code.docs,
+}
 panel(draw)

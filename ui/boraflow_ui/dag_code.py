@@ -1,0 +1,211 @@
+"""What a DAG is made of: its file by version, what changed between two, its settings, its documentation."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any
+
+import streamlit as st
+
+from boraflow.model.spec import DagSpec
+from boraflow_ui import data
+from boraflow_ui.components import mount
+from boraflow_ui.frame import milliseconds, notice, whole
+
+_NEWEST = 40
+
+
+def code(dag: data.Dag) -> None:
+    """The file of a version, or what changed in it since another one."""
+    known = data.source().versions(dag.dag_id)
+    version = whole("version", 0) or dag.version
+    against = whole("against", 0)
+    labels = [(f"v{v.version}", v.version) for v in known[:_NEWEST]]
+    mount(
+        "filters",
+        "versions",
+        {
+            "choices": [
+                {
+                    "name": "version",
+                    "label": "Version",
+                    "options": [
+                        {"label": label, "value": None if n == dag.version else str(n)}
+                        for label, n in labels[:10]
+                    ],
+                }
+            ],
+            "menus": [
+                {
+                    "name": "against",
+                    "label": "Compare with",
+                    "options": [
+                        {"label": "Compare with …"},
+                        *(
+                            {"label": f"Changes since {label}", "value": str(n)}
+                            for label, n in labels
+                            if n != version
+                        ),
+                    ],
+                }
+            ]
+            if len(known) > 1
+            else [],
+        },
+    )
+    answer = data.source().source(dag.dag_id, version)
+    created = next((milliseconds(v, "create_time") for v in known if v.version == version), None)
+    mount(
+        "details",
+        "code_head",
+        {
+            "sections": [
+                {
+                    "title": answer.fileloc,
+                    "facts": [
+                        {"label": "Published", "value": {"at": created}},
+                        {"label": "SHA-256", "value": {"code": answer.source_digest[:16]}},
+                    ],
+                }
+            ]
+        },
+    )
+    if against and against != version:
+        before = data.source().source(dag.dag_id, against).source
+        _difference(dag.dag_id, against, version, before, answer.source)
+        return
+    st.code(answer.source, language="python", line_numbers=True, height=640)
+
+
+def _difference(dag_id: str, old: int, new: int, before: str, after: str) -> None:
+    source = data.source()
+    changes = structure_changes(source.spec(dag_id, old), source.spec(dag_id, new))
+    hunks = diff_hunks(before, after)
+    if not hunks and not changes:
+        notice(
+            "same",
+            f"v{old} and v{new} are alike",
+            "Neither the file nor the DAG it makes differs: a file that it imports did.",
+            tone="empty",
+        )
+        return
+    mount("diff", "diff", {"changes": changes, "hunks": hunks})
+
+
+def diff_hunks(before: str, after: str) -> list[list[list[Any]]]:
+    """Return groups of lines ``[kind, old number, new number, text]`` around each change."""
+    old, new = before.splitlines(), after.splitlines()
+    hunks = []
+    for group in difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(3):
+        lines: list[list[Any]] = []
+        for tag, a, b, c, d in group:
+            if tag == "equal":
+                lines += [[" ", a + i + 1, c + i + 1, old[a + i]] for i in range(b - a)]
+                continue
+            lines += [["-", i + 1, None, old[i]] for i in range(a, b)]
+            lines += [["+", None, i + 1, new[i]] for i in range(c, d)]
+        hunks.append(lines)
+    return hunks
+
+
+def structure_changes(old: DagSpec, new: DagSpec) -> list[list[str]]:
+    """Return what differs in the DAG that two files make: ``[kind, words]`` each."""
+    before = {t.task_id: t for t in old.tasks}
+    after = {t.task_id: t for t in new.tasks}
+    out = [["+", f"task {t}"] for t in after if t not in before]
+    out += [["-", f"task {t}"] for t in before if t not in after]
+    for task_id, task in after.items():
+        if task_id in before and before[task_id] != task:
+            same = set(before[task_id].upstream) == set(task.upstream)
+            out.append(["~", f"task {task_id}: {'settings' if same else 'what it waits for'}"])
+    if old.timetable != new.timetable:
+        out.append(["~", "schedule"])
+    if old.params != new.params:
+        out.append(["~", "params"])
+    return out
+
+
+def docs(dag: data.Dag) -> None:
+    """What its authors wrote about it."""
+    with st.container(border=True, key="doc"):
+        st.markdown(dag.doc_md)
+
+
+def details(dag: data.Dag) -> None:
+    """Its settings."""
+    spec = data.source().spec(dag.dag_id, dag.version)
+    given = json.loads(dag.params_json or "{}")
+    mount(
+        "details",
+        "details",
+        {
+            "sections": [
+                {
+                    "title": "DAG",
+                    "facts": [
+                        {"label": "Id", "value": {"code": dag.dag_id}},
+                        {"label": "File", "value": {"code": dag.fileloc}},
+                        {"label": "Version", "value": f"v{dag.version}"},
+                        {"label": "Owners", "value": ", ".join(dag.owners)},
+                        {"label": "Tags", "value": ", ".join(dag.tags)},
+                        {"label": "Tasks", "value": dag.task_count},
+                        {"label": "Groups", "value": len(spec.groups) or "none"},
+                    ],
+                },
+                {
+                    "title": "Schedule",
+                    "facts": [
+                        {"label": "In words", "value": dag.schedule_description},
+                        {"label": "As written", "value": {"code": dag.schedule or "None"}},
+                        {"label": "Time zone", "value": dag.timezone or spec.timezone},
+                        {"label": "Start date", "value": spec.start_date},
+                        {"label": "End date", "value": spec.end_date},
+                        {"label": "Catch up", "value": "yes" if dag.catchup else "no"},
+                        {
+                            "label": "Next date",
+                            "value": {
+                                "at": milliseconds(dag, "next_logical_time"),
+                                "relative": False,
+                            },
+                        },
+                    ],
+                },
+                {
+                    "title": "Limits",
+                    "facts": [
+                        {"label": "Runs at once", "value": dag.max_active_runs},
+                        {"label": "Tasks at once", "value": spec.max_active_tasks},
+                        {
+                            "label": "Run timeout",
+                            "value": f"{spec.dagrun_timeout:g} s"
+                            if spec.dagrun_timeout
+                            else "none",
+                        },
+                        {"label": "Fail fast", "value": "yes" if spec.fail_fast else "no"},
+                        {
+                            "label": "Failures until paused",
+                            "value": spec.max_consecutive_failed_dag_runs or "never",
+                        },
+                        {"label": "Callbacks", "value": ", ".join(spec.callbacks) or "none"},
+                    ],
+                },
+                {
+                    "title": "Parameters",
+                    "empty": "It takes none.",
+                    "facts": [
+                        {
+                            "label": name,
+                            "value": {
+                                "code": json.dumps(p["value"], ensure_ascii=False)
+                                if "value" in p
+                                else "needed at each trigger"
+                            },
+                            "note": p.get("description") or "",
+                        }
+                        for name, p in given.items()
+                    ],
+                },
+            ]
+        },
+    )
