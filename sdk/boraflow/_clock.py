@@ -1,15 +1,19 @@
 """The present moment as sensors, triggers and the runner see it.
 
-It is the system's clock, except inside ``dag.test()``, which moves it forward past waits (:func:`advance`).
+It is the system's clock, except in ``dag.test()`` and users' tests (:func:`virtual`): there it starts where one
+wants, and jumps over waits (:func:`sleep`, :func:`advance`).
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _offset = 0  # microseconds
+_virtual = False
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,11 +38,31 @@ def advance(to: int) -> None:
     _offset += max(0, to - micros())
 
 
-def set_offset(value: int) -> int:
-    """Set how far the clock is ahead of the system's; return what it was."""
-    global _offset
-    former, _offset = _offset, value
-    return former
+def monotonic() -> float:
+    """Return seconds of a clock that only goes forward, and jumps with this one."""
+    return time.monotonic() + _offset / 1e6
+
+
+def sleep(seconds: float) -> None:
+    """Wait; where the clock is virtual, by moving it."""
+    if _virtual:
+        advance(micros() + round(seconds * 1e6))
+    else:
+        time.sleep(seconds)
+
+
+@contextmanager
+def virtual(now: datetime | None = None) -> Iterator[None]:
+    """Let the clock jump over waits inside the block, and start at ``now`` if that is given."""
+    global _offset, _virtual
+    former = _offset, _virtual
+    _offset, _virtual = 0, True
+    if now is not None:
+        _offset = to_micros(now) - micros()
+    try:
+        yield
+    finally:
+        _offset, _virtual = former
 
 
 def from_micros(value: int | None) -> Any:

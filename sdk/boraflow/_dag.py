@@ -593,7 +593,7 @@ class DAG:
 
         Args:
             run_after: the earliest date the run may start; now by default.
-            logical_date: the run's logical date; None by default, as for a manual run.
+            logical_date: the run's logical date; now by default. Its data interval is that of a manual run.
             run_conf: the run's conf.
             conn_file_path: a JSON, YAML or ``.env`` file with connections.
             variable_file_path: the same with variables.

@@ -1,21 +1,24 @@
 """Testing DAGs and tasks without any service: for users' tests, and for our own.
 
-``run_task`` runs one task with values that you give it; ``run_dag`` runs a whole DAG; ``load_dags`` loads a
-file and fails if it has an error.
+:func:`run_task` runs one task with values that you give it, :func:`run_dag` runs a whole DAG, :func:`load_dags`
+loads a file and fails if it has an error. With pytest the fixture ``bora`` does the three with variables,
+connections and a clock of the test's own (:class:`Sandbox`).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from boraflow import _clock
 from boraflow._clock import to_micros
 from boraflow._notset import XCOM_RETURN_KEY
 from boraflow._serde import dumps, loads
-from boraflow.exceptions import DagFileError
+from boraflow.exceptions import BoraflowException, DagFileError
 from boraflow.model.attempt import AttemptRequest, RunContext
 from boraflow.model.rows import AttemptResult, Micros, RunRow
 from boraflow.model.states import AttemptKind, Outcome
@@ -27,7 +30,7 @@ from boraflow.runtime.runner import now_micros, run_attempt
 if TYPE_CHECKING:
     from boraflow._dag import DAG
 
-__all__ = ["DagTestRun", "TaskOutcome", "load_dags", "run_dag", "run_task"]
+__all__ = ["DagTestRun", "Sandbox", "TaskOutcome", "load_dags", "run_dag", "run_task"]
 
 
 @dataclass(slots=True)
@@ -78,11 +81,12 @@ def run_task(
     data_interval: tuple[datetime, datetime] | None = None,
     conf: Mapping[str, Any] | None = None,
     xcoms: Mapping[str, Any] | None = None,
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, Any] | None = None,
     connections: Mapping[str, Any] | None = None,
     run_id: str = "manual__test",
     run_type: str = "manual",
     try_number: int = 1,
+    now: datetime | None = None,
     **request: Any,
 ) -> TaskOutcome:
     """Run one task of a DAG and return how it ended.
@@ -99,11 +103,15 @@ def run_task(
         run_id: the run's id.
         run_type: the run's type.
         try_number: which try it is.
+        now: the present moment as sensors and triggers see it.
         request: more of :class:`boraflow.model.attempt.AttemptRequest`, by name.
     """
     task = getattr(task, "operator", task)
     dag = task.dag
-    store = MemoryStore(variables, {k: as_connection(k, v) for k, v in (connections or {}).items()})
+    store = MemoryStore(
+        {k: v if isinstance(v, str) else json.dumps(v) for k, v in (variables or {}).items()},
+        {k: as_connection(k, v) for k, v in (connections or {}).items()},
+    )
     for task_id, value in (xcoms or {}).items():
         source = dag.task_dict.get(task_id)
         spread = source is not None and (
@@ -115,6 +123,35 @@ def run_task(
                     store.xcoms[task_id, index, XCOM_RETURN_KEY] = dumps(item)
         else:
             store.xcoms[task_id, -1, XCOM_RETURN_KEY] = dumps(value)
+    with _clock.virtual(now):
+        return _run(
+            task,
+            dag,
+            store,
+            map_index,
+            logical_date,
+            data_interval,
+            conf,
+            run_id,
+            run_type,
+            try_number,
+            request,
+        )
+
+
+def _run(
+    task: Any,
+    dag: DAG,
+    store: MemoryStore,
+    map_index: int,
+    logical_date: datetime | None,
+    data_interval: tuple[datetime, datetime] | None,
+    conf: Mapping[str, Any] | None,
+    run_id: str,
+    run_type: str,
+    try_number: int,
+    request: dict[str, Any],
+) -> TaskOutcome:
     now = now_micros()
     logical = None if logical_date is None else Micros(to_micros(logical_date))
     start, end = (
@@ -148,3 +185,77 @@ def run_task(
     )
     pushed = {x.key: loads(x.value_json) for x in report.xcoms}
     return TaskOutcome(report.result, pushed, store.rendered, store)
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """Variables, connections and a clock of a test's own; what the pytest fixture ``bora`` gives.
+
+    ::
+
+        def test_report(bora):
+            bora.variables["region"] = "north"
+            bora.connections["db"] = "sqlite:////tmp/test.db"
+            run = bora.run_dag("dags/report.py", logical_date=datetime(2026, 3, 1, tzinfo=UTC))
+            run.assert_success()
+    """
+
+    variables: dict[str, Any] = field(default_factory=dict)
+    """By key; what is no text is stored as JSON."""
+    connections: dict[str, Any] = field(default_factory=dict)
+    """By id: URIs or dicts of fields."""
+    now: datetime | None = None
+    """The present moment as sensors, triggers and the scheduler see it; the real one if None. It goes on from
+    there, and jumps past waits."""
+    root: Path | None = None
+    """The DAG folder, where imports between its files start; a file's own folder if None."""
+
+    def load_dags(self, path: str | Path) -> dict[str, DAG]:
+        """Return the DAGs of a file by id; see :func:`load_dags`."""
+        root = self.root
+        if root is not None and not Path(path).absolute().is_relative_to(root.absolute()):
+            root = None
+        return load_dags(Path(path).absolute(), root)
+
+    def run_dag(
+        self, dag: DAG | str | Path, dag_id: str | None = None, **options: Any
+    ) -> DagTestRun:
+        """Run a DAG, or the DAG of a file.
+
+        Args:
+            dag: a DAG, or the path of a file.
+            dag_id: which DAG, where the file has several.
+            options: more of :func:`run_dag`: ``logical_date``, ``run_conf``, ``results``, ...
+
+        Raises:
+            BoraflowException: the file has no such DAG, or several and none is named.
+        """
+        if isinstance(dag, (str, Path)):
+            dag = self._only(self.load_dags(dag), dag, dag_id)
+        options.setdefault("now", self.now)
+        return run_dag(
+            dag,
+            variables={**self.variables, **options.pop("variables", {})},
+            connections={**self.connections, **options.pop("connections", {})},
+            **options,
+        )
+
+    @staticmethod
+    def _only(dags: dict[str, DAG], path: str | Path, dag_id: str | None) -> DAG:
+        if dag_id is None and len(dags) == 1:
+            return next(iter(dags.values()))
+        if dag_id in dags:
+            return dags[dag_id]
+        names = ", ".join(dags) or "none"
+        what = f"no DAG '{dag_id}'" if dag_id is not None else "not one DAG: name it with dag_id="
+        raise BoraflowException(f"{path} has {what} (it has {names})")
+
+    def run_task(self, task: Any, **options: Any) -> TaskOutcome:
+        """Run one task; see :func:`run_task`."""
+        options.setdefault("now", self.now)
+        return run_task(
+            task,
+            variables={**self.variables, **options.pop("variables", {})},
+            connections={**self.connections, **options.pop("connections", {})},
+            **options,
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -154,7 +153,7 @@ class TriggerDagRunOperator(BaseOperator):
             state = ti._comms.get_run_state(self.trigger_dag_id, run_id, None)
             if self._ended(run_id, state):
                 return None
-            time.sleep(self.poke_interval)
+            _clock.sleep(self.poke_interval)
 
     def execute_complete(self, context: Context, event: Any) -> None:
         """Judge the state that the run reached."""

@@ -2,8 +2,8 @@
 
 The real engine decides and the real runner runs, one task after another in the calling thread, so that a
 breakpoint works. Rows live in memory. Waits pass at once: when nothing can run, the clock moves to the next
-retry, poke or due moment (see :mod:`boraflow._clock`). Triggers of deferred tasks run in an event loop
-while nothing else can.
+retry, poke or due moment (see :mod:`boraflow._clock`). Triggers of deferred tasks run while nothing else can,
+in an event loop on the same clock.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from boraflow import _clock
 from boraflow._clock import to_micros
-from boraflow._serde import loads
 from boraflow.engine import Engine, EngineSettings
 from boraflow.engine.commands import (
     AskPrevious,
@@ -46,173 +45,26 @@ from boraflow.model.rows import (
     ExecutorRow,
     Micros,
     PoolRow,
-    RunRow,
 )
 from boraflow.model.spec import DagSpec, TimetableSpec, to_json
-from boraflow.model.states import RUN_FINISHED, AttemptKind, Outcome, RunState, TaskState
-from boraflow.model.timetables import TimeRestriction, infer_manual_data_interval, next_dagrun_info
+from boraflow.model.states import RUN_FINISHED, AttemptKind, Outcome, TaskState
+from boraflow.model.timetables import infer_manual_data_interval
+from boraflow.runtime.dagtest_given import GivenResults
+from boraflow.runtime.dagtest_loop import JumpingLoop
 from boraflow.runtime.dagtest_people import People
+from boraflow.runtime.dagtest_run import DagTestRun, TaskResult
 from boraflow.runtime.memory_store import MemoryStore, as_connection, read_secrets
 from boraflow.runtime.runner import run_attempt
 from boraflow.runtime.serialize import dag_to_spec
-from boraflow.runtime.triggers import make_trigger, run_trigger
+from boraflow.runtime.triggers import run_trigger
 
 if TYPE_CHECKING:
-    from boraflow._asset_events import AssetEvent
     from boraflow._dag import DAG
 
 log = logging.getLogger("boraflow.dagtest")
 
 _FOREVER = 1e9  # seconds: no lease or queue timeout ends a run that sits at a breakpoint
-_RETURN = "return_value"
 _TIMED = (TaskState.UP_FOR_RETRY, TaskState.UP_FOR_RESCHEDULE, TaskState.AWAITING_INPUT)
-
-
-@dataclass(frozen=True, slots=True)
-class TaskResult:
-    """How one task instance of the run ended."""
-
-    run: DagTestRun = field(repr=False)
-    task_id: str
-    map_index: int
-    state: TaskState
-    try_number: int
-    start_date: datetime | None
-    end_date: datetime | None
-    reason: str = ""
-    """Why, where the state alone does not say so: the error of a failed task."""
-
-    def xcom_pull(self, key: str = _RETURN, default: Any = None) -> Any:
-        """Return what this instance pushed."""
-        text = self.run.store.xcoms.get((self.task_id, self.map_index, key))
-        return default if text is None else loads(text)
-
-
-class DagTestRun:
-    """The finished run that ``dag.test()`` returns."""
-
-    def __init__(self, store: MemoryStore, run_key: str) -> None:
-        self.store = store
-        self._key = run_key
-
-    @property
-    def _row(self) -> RunRow:
-        return self.store.runs[self._key]
-
-    @property
-    def dag_id(self) -> str:
-        return self._row.dag_id
-
-    @property
-    def run_id(self) -> str:
-        return self._row.run_id
-
-    @property
-    def state(self) -> RunState:
-        """``success`` or ``failed``."""
-        return self._row.state
-
-    @property
-    def reason(self) -> str:
-        """Why it has that state."""
-        return self._row.reason
-
-    @property
-    def conf(self) -> dict[str, Any]:
-        conf: dict[str, Any] = json.loads(self._row.conf_json or "{}")
-        return conf
-
-    @property
-    def logical_date(self) -> datetime | None:
-        return _date(self._row.logical_date)
-
-    @property
-    def start_date(self) -> datetime | None:
-        return _date(self._row.start_date)
-
-    @property
-    def end_date(self) -> datetime | None:
-        return _date(self._row.end_date)
-
-    @property
-    def task_instances(self) -> list[TaskResult]:
-        """All task instances, by the order of the tasks in the DAG and by map index."""
-        order = {task_id: i for i, task_id in enumerate(self.store.task_order)}
-        rows = sorted(
-            self.store.tasks.values(), key=lambda r: (order.get(r.task_id, 0), r.map_index)
-        )
-        return [
-            TaskResult(
-                self,
-                r.task_id,
-                r.map_index,
-                r.state,
-                r.try_number,
-                _date(r.start_date),
-                _date(r.end_date),
-                self.store.errors.get((r.task_id, r.map_index), "") or r.reason,
-            )
-            for r in rows
-        ]
-
-    @property
-    def task_states(self) -> dict[str, str]:
-        """States by task id; a mapped task's instances are ``task_id[0]`` and so on."""
-        return {
-            t.task_id if t.map_index < 0 else f"{t.task_id}[{t.map_index}]": str(t.state)
-            for t in self.task_instances
-        }
-
-    @property
-    def xcoms(self) -> dict[str, Any]:
-        """Return values by task id; a mapped task's is the list of them."""
-        out: dict[str, Any] = {}
-        for (task_id, map_index, key), text in sorted(self.store.xcoms.items()):
-            if key != _RETURN:
-                continue
-            if map_index < 0:
-                out[task_id] = loads(text)
-            else:
-                out.setdefault(task_id, []).append(loads(text))
-        return out
-
-    @property
-    def asset_events(self) -> list[AssetEvent]:
-        """The events of assets that its tasks emitted, in order."""
-        from boraflow._asset_events import event_from
-
-        return [event_from(e) for e in self.store.asset_events_emitted]
-
-    def xcom(
-        self, task_id: str, key: str = _RETURN, map_index: int = -1, default: Any = None
-    ) -> Any:
-        """Return one XCom."""
-        text = self.store.xcoms.get((task_id, map_index, key))
-        return default if text is None else loads(text)
-
-    def get_task_instance(self, task_id: str, map_index: int = -1) -> TaskResult:
-        """Return one task instance.
-
-        Raises:
-            BoraflowException: the run has none of that id and index.
-        """
-        for one in self.task_instances:
-            if one.task_id == task_id and one.map_index == map_index:
-                return one
-        raise BoraflowException(
-            f"the run has no task instance '{task_id}' with map index {map_index}"
-        )
-
-    def get_task_instances(self) -> list[TaskResult]:
-        """Return all task instances."""
-        return self.task_instances
-
-    def __repr__(self) -> str:
-        return f"<DagTestRun {self.dag_id} {self.run_id}: {self.state}>"
-
-
-def _date(value: int | None) -> datetime | None:
-    return None if value is None else datetime.fromtimestamp(value / 1e6, UTC)
 
 
 class _LaneStore:
@@ -240,8 +92,27 @@ def run_dag(
     variable_file_path: str | None = None,
     mark_success_pattern: str | re.Pattern[str] | None = None,
     hitl_responses: Mapping[str, Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+    connections: Mapping[str, Any] | None = None,
+    results: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
 ) -> DagTestRun:
-    """Run a DAG once in this process; see :meth:`boraflow.DAG.test`.
+    """Run a DAG once in this process; see :meth:`boraflow.DAG.test`, which has the first arguments.
+
+    Args:
+        dag: the DAG.
+        run_after: the earliest date the run may start; now by default.
+        logical_date: the run's logical date; now by default.
+        run_conf: the run's conf.
+        conn_file_path: a JSON, YAML or ``.env`` file with connections.
+        variable_file_path: the same with variables.
+        mark_success_pattern: tasks whose id matches are marked as success and not run.
+        hitl_responses: answers to what human-in-the-loop tasks ask, by task id.
+        variables: variables by key; what is no text is stored as JSON. They win over the file's.
+        connections: connections by id: URIs or dicts of fields.
+        results: what tasks return, by task id, instead of being run; a list for a mapped task. An exception
+            is what the task ends with: it fails, or is skipped.
+        now: where the run's clock starts; it goes on from there, and jumps past waits.
 
     Raises:
         DagFileError: the DAG itself cannot be used.
@@ -253,16 +124,17 @@ def run_dag(
     store = MemoryStore(
         {
             k: v if isinstance(v, str) else json.dumps(v)
-            for k, v in read_secrets(variable_file_path).items()
+            for k, v in {**read_secrets(variable_file_path), **(variables or {})}.items()
         },
-        {k: as_connection(k, v) for k, v in read_secrets(conn_file_path).items()},
+        {
+            k: as_connection(k, v)
+            for k, v in {**read_secrets(conn_file_path), **(connections or {})}.items()
+        },
     )
-    former = _clock.set_offset(0)
-    try:
+    with _clock.virtual(now):
         driver = _Driver(dag, store, mark_success_pattern, hitl_responses)
+        driver.given = GivenResults(dag, results or {})
         return driver.run(run_after, logical_date, run_conf)
-    finally:
-        _clock.set_offset(former)
 
 
 @dataclass(slots=True)
@@ -271,8 +143,6 @@ class _Wait:
 
     act: AssignAttempt
     request: AttemptRequest
-    due: int | None
-    """When it will fire, if that is known."""
     task: asyncio.Task[AttemptResult] | None = None
 
 
@@ -289,6 +159,7 @@ class _Driver:
         self.dag = dag
         self.store = store
         self.people = People(answers)
+        self.given = GivenResults(dag, {})
         self.pattern = None if pattern is None else re.compile(pattern)
         spec = dag_to_spec(dag)
         store.task_order = tuple(t.task_id for t in spec.tasks)
@@ -372,15 +243,10 @@ class _Driver:
         return result
 
     def _interval(self, logical: int) -> tuple[int | None, int | None]:
-        """Return the data interval of a date: the scheduled run's of that date, else a manual run's."""
-        timetable = self.dag.timetable
+        """Return the data interval that a run which is triggered by hand with this date gets."""
         at = datetime.fromtimestamp(logical / 1e6, UTC)
         try:
-            info = next_dagrun_info(timetable, None, TimeRestriction(at, None, True), at)
-            if info is not None and to_micros(info.logical_date) == logical:
-                interval = info.data_interval
-            else:
-                interval = infer_manual_data_interval(timetable, at)
+            interval = infer_manual_data_interval(self.dag.timetable, at)
         except Exception as err:  # noqa: BLE001 (a custom timetable may need what is not there)
             log.warning("the timetable gives no data interval for %s: %s", at, err)
             return logical, logical
@@ -411,10 +277,10 @@ class _Driver:
                 return run_key
             if self._ask_people():
                 continue
-            if self.waits and not self._next_wake():
+            if self.waits:
                 self._wait()
                 continue
-            due = self._next_wake() or self.engine.next_due()
+            due = self._next_due()
             if due is None:
                 raise BoraflowException(
                     f"the run of '{self.dag.dag_id}' is stuck: nothing is left to run or to wait for"
@@ -433,6 +299,11 @@ class _Driver:
             if reply is not None and reply.code != "OK":
                 raise BoraflowException(reply.message)
         return bool(answers)
+
+    def _next_due(self) -> Micros | None:
+        """Return when anything but a trigger wants to go on."""
+        due = [d for d in (self._next_wake(), self.engine.next_due()) if d is not None]
+        return min(due, default=None)
 
     def _next_wake(self) -> Micros | None:
         """Return when the next retry or poke is due, or a question's timeout."""
@@ -474,7 +345,7 @@ class _Driver:
         if act.attempt.kind is not AttemptKind.WAIT:
             self.todo.append(act)
             return
-        self.waits[act.attempt.attempt_id] = _Wait(act, self._request(act), self._due(act))
+        self.waits[act.attempt.attempt_id] = _Wait(act, self._request(act))
 
     def _cancel(self, attempt_id: str) -> None:
         self.todo = [a for a in self.todo if a.attempt.attempt_id != attempt_id]
@@ -486,25 +357,28 @@ class _Driver:
         self.step(AttemptsClosed(results, (attempt_id,)))
 
     def _wait(self) -> None:
-        """Run the triggers until one of them is done."""
+        """Run the triggers until one of them is done, or something else is due."""
         if self.loop is None:
-            self.loop = asyncio.new_event_loop()
+            self.loop = JumpingLoop()
         waits = list(self.waits.values())
-        known = [w.due for w in waits if w.due is not None]
-        if known and len(known) == len(waits):
-            _clock.advance(min(known))
-        # One that sleeps until a moment which the clock has jumped past must look at the clock again.
-        self._stop([w for w in waits if w.due is not None and w.due <= self.now()])
         for wait in waits:
             if wait.task is None:
                 wait.task = self.loop.create_task(run_trigger(wait.request, _LaneStore(self.store)))
+        due = self._next_due()
         done, _ = self.loop.run_until_complete(
-            asyncio.wait([w.task for w in waits if w.task], return_when=asyncio.FIRST_COMPLETED)
+            asyncio.wait(
+                [w.task for w in waits if w.task],
+                timeout=None if due is None else max(0.0, (due - self.now()) / 1e6),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         )
         for attempt_id, wait in list(self.waits.items()):
             if wait.task in done and wait.task is not None:
                 del self.waits[attempt_id]
                 self._ended(wait.act, RunnerReport(wait.task.result()))
+        if not done and due is not None:
+            _clock.advance(due)
+            self.step(Tick())
 
     def _stop(self, waits: list[_Wait]) -> None:
         tasks = [w.task for w in waits if w.task is not None]
@@ -514,14 +388,6 @@ class _Driver:
             task.cancel()
         if tasks and self.loop is not None:
             self.loop.run_until_complete(asyncio.wait(tasks))
-
-    def _due(self, act: AssignAttempt) -> int | None:
-        payload = json.loads(act.attempt.payload_json or "{}")
-        try:
-            due = make_trigger(payload.get("trigger") or {}, self.dag.fileloc).due()
-        except Exception:  # noqa: BLE001 (its own run will say so)
-            return None
-        return None if due is None else to_micros(due)
 
     def _stop_waits(self) -> None:
         if self.loop is None:
@@ -571,7 +437,9 @@ class _Driver:
         request = self._request(act)
         if row.kind is AttemptKind.TRY:
             self.store.begin_try(row.task_id, row.map_index)
-        if row.kind is AttemptKind.TRY and self.pattern and self.pattern.search(row.task_id):
+        if row.kind is AttemptKind.TRY and row.task_id in self.given:
+            report = self.given.report(request, self.now())
+        elif row.kind is AttemptKind.TRY and self.pattern and self.pattern.search(row.task_id):
             now = self.now()
             log.info("%s is marked as success", row.task_id)
             report = RunnerReport(AttemptResult(row.attempt_id, Outcome.SUCCESS, now, now))

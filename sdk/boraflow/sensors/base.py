@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -113,13 +112,13 @@ class BaseSensorOperator(BaseOperator, SkipMixin):
         ti = context["ti"]
         request = ti._request
         began = request.poke_start if request.poke_start is not None else ti._start
-        monotonic = time.monotonic()
+        monotonic = _clock.monotonic()
         spent_before = (
             max(0.0, _clock.seconds() - began / 1e6) if request.poke_start is not None else 0.0
         )
 
         def run_duration() -> float:
-            return spent_before + time.monotonic() - monotonic
+            return spent_before + _clock.monotonic() - monotonic
 
         poke_number = 1 + (request.reschedules if self.reschedule else 0)
         while True:
@@ -155,7 +154,7 @@ class BaseSensorOperator(BaseOperator, SkipMixin):
             interval = self.next_interval(poke_number)
             if self.reschedule:
                 raise AirflowRescheduleException(_clock.utcnow() + timedelta(seconds=interval))
-            time.sleep(interval)
+            _clock.sleep(interval)
             poke_number += 1
 
     def next_interval(self, poke_number: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 from typing import TYPE_CHECKING, Any
 
 from boraflow import _clock
@@ -116,7 +115,7 @@ class WaitSensor(BaseSensorOperator):
                 method_name="execute_complete",
                 timeout=self.remaining_timeout(context),
             )
-        time.sleep(self.time_to_wait.total_seconds())
+        _clock.sleep(self.time_to_wait.total_seconds())
 
     def execute_complete(self, context: Context, event: Any = None) -> None:
         """The time has passed."""

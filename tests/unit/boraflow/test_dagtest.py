@@ -246,7 +246,8 @@ def test_interval_of_a_date() -> None:
             task_id="b",
             bash_command="echo {{ data_interval_start | ds }} {{ data_interval_end | ds }}",
         )
-    assert d.test(logical_date=DAY).xcom("b") == "2026-01-31 2026-02-01"
+    # As if it were triggered by hand with that date: the last whole interval before it.
+    assert d.test(logical_date=DAY).xcom("b") == "2026-01-30 2026-01-31"
     assert d.test(logical_date=DAY + timedelta(hours=5)).xcom("b") == "2026-01-30 2026-01-31"
 
 
