@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from boraflow._deprecated import TRIGGER_RULES, note
+from boraflow.airflow.priority import strategy_of
 from boraflow.exceptions import InvalidArgument, suggest
 from boraflow.model.states import TriggerRule, WeightRule
 
@@ -121,8 +122,13 @@ def task_arguments(where: str, given: dict[str, Any]) -> dict[str, Any]:
     out["start_date"] = as_date(given["start_date"], "start_date", where)
     out["end_date"] = as_date(given["end_date"], "end_date", where)
     out["trigger_rule"] = check_trigger_rule(given["trigger_rule"], where)
+    strategy = strategy_of(given["weight_rule"], where)
     try:
-        out["weight_rule"] = WeightRule(given["weight_rule"])
+        if strategy is not None:
+            out["weight_strategy"] = strategy
+        out["weight_rule"] = (
+            WeightRule.ABSOLUTE if strategy is not None else WeightRule(given["weight_rule"])
+        )
     except ValueError:
         raise InvalidArgument(
             f"The weight_rule of {where} must be one of {', '.join(sorted(WeightRule))}; "

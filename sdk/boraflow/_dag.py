@@ -196,6 +196,8 @@ class DAG:
         self.task_group = TaskGroup(None, dag=self)
         self.feeding: dict[str, bool] | None = None
         """The tasks whose return value a mapping reads; set when the file is loaded."""
+        self.warnings: tuple[str, ...] = ()
+        """What its file writes as an older Airflow had it; set when the file is loaded."""
 
     # --- identity ---
 

@@ -267,6 +267,8 @@ OTHER_VARIABLES: dict[str, str] = {
     "BORAFLOW_AIRFLOW_IMPORTS": "What `import airflow` gives in DAG files: `boraflow` (the default), Boraflow's own"
     " objects, or `installed`, an Airflow that is installed there. Of the scheduler and of each executor.",
     "BORAFLOW_CONFIG": "Another settings file than `boraflow.toml` in the home folder.",
+    "BORAFLOW_PLUGINS_FOLDER": "Folder of plugins and of `airflow_local_settings.py`, beside `plugins/` of each bundle;"
+    " `plugins/` in the home folder by default. Of the scheduler and of each executor.",
     "BORAFLOW_VAR_<KEY>": "Value of a variable, for tasks.",
     "BORAFLOW_CONN_<ID>": "A connection as URI or JSON, for tasks.",
 }

@@ -22,6 +22,9 @@ Names are Airflow's, so that ``except`` clauses carry over; ``AirflowException``
             ├── HITLTriggerEventError           the waiting for people ended badly
             │   └── HITLTimeoutError            ... nobody answered in time
             ├── AirflowBadRequest
+            ├── AirflowClusterPolicyError       raised by a cluster policy
+            │   ├── AirflowClusterPolicyViolation   the DAG is refused
+            │   └── AirflowClusterPolicySkipDag     the DAG is left out
             ├── AirflowConfigException
             ├── AirflowOptionalProviderFeatureException
             ├── AirflowTimetableInvalid         (also ValueError)
@@ -179,6 +182,18 @@ class HITLRejectException(BoraflowException):
 
 class AirflowBadRequest(BoraflowException):
     """A request that cannot be understood."""
+
+
+class AirflowClusterPolicyError(BoraflowException):
+    """Base of what a cluster policy raises."""
+
+
+class AirflowClusterPolicyViolation(AirflowClusterPolicyError):
+    """A cluster policy refuses a DAG; the message is its import error."""
+
+
+class AirflowClusterPolicySkipDag(AirflowClusterPolicyError):
+    """A cluster policy leaves a DAG out, without an error."""
 
 
 class AirflowConfigException(BoraflowException):

@@ -77,12 +77,14 @@ def show(dag_id: DagId, form: Output = Format.TABLE) -> None:
         for t in spec.tasks
     ]
     if form is not Format.TABLE:
-        output.dump({**record, "tasks": tasks}, form)
+        output.dump({**record, "tasks": tasks, "warnings": list(spec.warnings)}, form)
         return
     record["latest_runs"] = ", ".join(f"{r['run_id']} {r['state']}" for r in record["latest_runs"])
     output.one({k: v for k, v in record.items() if v not in (None, "", (), {})}, form)
     print()
     output.rows(tasks, form, ["task_id", "operator", "upstream", "trigger_rule", "retries"])
+    for warning in spec.warnings:
+        output.note(f"{warning}")
 
 
 @app.command()

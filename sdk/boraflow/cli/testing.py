@@ -51,6 +51,8 @@ def _find(target: str, dag_id: str | None) -> tuple[DAG, Path]:
     if file.is_file():
         file = file.absolute()
         loaded = _load(file, _root_of(file))
+        for warning in loaded.warnings:
+            output.note(str(warning))
         if not loaded.dags:
             if loaded.errors:
                 _say_errors(loaded)

@@ -44,7 +44,10 @@ def enqueue(state: State, task: Task) -> None:
     task.token = token = state.tick()
     run = task.run.row
     date = run.logical_date if run.logical_date is not None else run.run_after
-    heapq.heappush(lane.heap, (-nr.node.weight, date, row.map_index, token, task))
+    weight = nr.node.weight
+    if by_try := nr.node.spec.try_weights:
+        weight = by_try[min(max(row.try_number, 1), len(by_try)) - 1]
+    heapq.heappush(lane.heap, (-weight, date, row.map_index, token, task))
     state.busy_lanes[lane] = None
 
 

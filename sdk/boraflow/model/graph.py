@@ -302,6 +302,8 @@ def _set_weights(nodes: list[Node]) -> None:
     for node in nodes:
         if node.spec.weight_rule is WeightRule.ABSOLUTE:
             node.weight = node.spec.priority_weight
+        if node.spec.try_weights:
+            node.weight = node.spec.try_weights[0]
 
 
 def _topological(nodes: list[Node]) -> list[Node]:

@@ -92,6 +92,8 @@ class TaskSpec:
     wait_for_downstream: bool = False
     priority_weight: int = 1
     weight_rule: WeightRule = WeightRule.DOWNSTREAM
+    try_weights: tuple[int, ...] = ()
+    """What a priority strategy says for each try, the last for those beyond; instead of the rule."""
     queue: str = "default"
     pool: str = "default_pool"
     pool_slots: int = 1
@@ -181,6 +183,8 @@ class DagSpec:
     groups: tuple[GroupSpec, ...] = ()
     edge_labels: tuple[tuple[str, str, str], ...] = ()
     """(upstream, downstream, label)."""
+    warnings: tuple[str, ...] = ()
+    """What its file writes as an older Airflow had it, with place and what to write now."""
     spec_version: int = SPEC_VERSION
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from boraflow import _deprecated
 from boraflow._dag import DAG, DagContext
-from boraflow.airflow import hook
+from boraflow.airflow import hook, plugins
 from boraflow.exceptions import DagFileError
 from boraflow.runtime.serialize import feeding_tasks
 
@@ -146,6 +146,7 @@ def load_file(
     if root not in sys.path:
         sys.path.insert(0, root)
     _bundle_root = root
+    plugins.load(root)
     name = module_name(fileloc)
     module = types.ModuleType(name)
     module.__file__ = full
@@ -178,7 +179,10 @@ def load_file(
         local = _local_modules(before, root, full)
         local |= _reachable_modules(module, root, full)
         loaded.dependencies = tuple(
-            sorted(os.path.relpath(p, root).replace(os.sep, "/") for p in recorder.opened | local)
+            sorted(
+                os.path.relpath(p, root).replace(os.sep, "/")
+                for p in recorder.opened | local | plugins.files(root)
+            )
         )
         loaded.listed = tuple(
             sorted(
@@ -188,13 +192,14 @@ def load_file(
         )
     loaded.warnings = [
         LoadError(
-            os.path.relpath(d.file, root).replace(os.sep, "/")
-            if d.file.startswith(root + os.sep)
-            else d.file,
+            _shown(d.file, root),
             d.line,
             d.message,
         )
         for d in deprecations
+    ]
+    loaded.warnings += [
+        LoadError(_shown(file, root), None, what) for file, what in plugins.problems
     ]
     if loaded.errors:
         return loaded
@@ -232,6 +237,8 @@ def _collect(loaded: LoadedFile, module: types.ModuleType, found: list[DAG], roo
         dag.fileloc = loaded.path
         dag.relative_fileloc = loaded.fileloc
         try:
+            if not plugins.apply_policies(dag):
+                continue
             dag.validate()
         except Exception as err:  # noqa: BLE001
             error = describe_error(err, root, loaded.path)
@@ -239,6 +246,7 @@ def _collect(loaded: LoadedFile, module: types.ModuleType, found: list[DAG], roo
             loaded.errors.append(error)
             continue
         dag.feeding = feeding_tasks(dag)
+        dag.warnings = tuple(str(w) for w in loaded.warnings)
         loaded.dags[dag_id] = dag
 
 
@@ -275,6 +283,13 @@ def _reachable_modules(module: types.ModuleType, root: str, own: str) -> set[str
     return files
 
 
+def _shown(file: str, root: str) -> str:
+    """Return a file's path inside the bundle; as it is, outside of it."""
+    if file.startswith(root + os.sep):
+        return os.path.relpath(file, root).replace(os.sep, "/")
+    return file
+
+
 def describe_error(err: BaseException, root: str, path: str) -> LoadError:
     """Return where in the user's files an exception comes from, and what it says."""
     file: str | None = None
@@ -300,10 +315,7 @@ def describe_error(err: BaseException, root: str, path: str) -> LoadError:
     text = ""
     if not isinstance(err, DagFileError):
         text = format_traceback(err, path)
-    shown = file
-    if file.startswith(root + os.sep):
-        shown = os.path.relpath(file, root).replace(os.sep, "/")
-    return LoadError(shown, line, message, text, exception=err)
+    return LoadError(_shown(file, root), line, message, text, exception=err)
 
 
 def format_traceback(err: BaseException, first_file: str | None = None) -> str:

@@ -43,7 +43,7 @@ from boraflow._operator import BaseOperator
 from boraflow._serde import decode, encode
 from boraflow._task_instance import RuntimeTaskInstance
 from boraflow._xcom import LazyXComSequence
-from boraflow.airflow import hook
+from boraflow.airflow import hook, plugins
 from boraflow.exceptions import (
     AirflowFailException,
     AirflowInactiveAssetInInletOrOutletException,
@@ -196,6 +196,9 @@ class _Attempt:
             or cls.pre_execute is not BaseOperator.pre_execute
         ):
             operator.pre_execute(context)
+        if first and plugins.listeners:
+            ti.state = "running"
+            plugins.notify("on_task_instance_running", previous_state="queued", task_instance=ti)
         timeout = self._timeout(operator)
         try:
             with _time_limit(timeout):
@@ -316,6 +319,7 @@ class _Attempt:
         if task.outlets:
             result.asset_events_json = self._asset_events(task)
         ti.state = "success"
+        self._tell("success")
         if task.on_success_callback:
             self._call_back("success", task.on_success_callback)
         return result
@@ -348,6 +352,7 @@ class _Attempt:
             result = self._result(Outcome.SKIPPED)
             result.error = " ".join(str(err).split())[:2000]
             self.ti.state = "skipped"
+            self._tell("skipped")
             if task.on_skipped_callback:
                 self._call_back("skipped", task.on_skipped_callback)
             return result
@@ -422,6 +427,7 @@ class _Attempt:
             and self.request.try_number <= self.request.max_tries
         )
         dict.__setitem__(self.context, "exception", err)
+        self._tell("failed", error=err)
         if will_retry:
             self.ti.state = "up_for_retry"
             if task.on_retry_callback:
@@ -452,6 +458,12 @@ class _Attempt:
             delay = decision.retry_delay
             result.retry_delay = (
                 delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+            )
+
+    def _tell(self, word: str, **more: Any) -> None:
+        if plugins.listeners:
+            plugins.notify(
+                f"on_task_instance_{word}", previous_state="running", task_instance=self.ti, **more
             )
 
     def _call_back(self, word: str, callbacks: list[Callable[..., Any]]) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from boraflow._notset import is_arg_set
+from boraflow.airflow.priority import weights_of
 from boraflow.exceptions import AirflowDagInconsistent
 from boraflow.model.spec import (
     DagSpec,
@@ -109,6 +110,7 @@ def dag_to_spec(dag: DAG, fileloc: str | None = None) -> DagSpec:
         ),
         groups=tuple(groups),
         edge_labels=tuple(labels),
+        warnings=dag.warnings,
     )
 
 
@@ -198,6 +200,7 @@ def _task(dag: DAG, task: Any, mapped: MapSpec | None, feeds: bool) -> TaskSpec:
         wait_for_downstream=bool(task.wait_for_downstream),
         priority_weight=task.priority_weight,
         weight_rule=task.weight_rule,
+        try_weights=weights_of(task, dag.dag_id),
         queue=task.queue,
         pool=task.pool,
         pool_slots=task.pool_slots,
