@@ -16,8 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from boraflow import _clock
 from boraflow._clock import to_micros
+from boraflow._comms import set_comms
+from boraflow._context import make_context, pop_context, push_context
 from boraflow._notset import XCOM_RETURN_KEY
 from boraflow._serde import dumps, loads
+from boraflow._task_instance import RuntimeTaskInstance
+from boraflow.airflow import hook
 from boraflow.exceptions import BoraflowException, DagFileError
 from boraflow.model.attempt import AttemptRequest, RunContext
 from boraflow.model.rows import AttemptResult, Micros, RunRow
@@ -30,7 +34,15 @@ from boraflow.runtime.runner import now_micros, run_attempt
 if TYPE_CHECKING:
     from boraflow._dag import DAG
 
-__all__ = ["DagTestRun", "Sandbox", "TaskOutcome", "load_dags", "run_dag", "run_task"]
+__all__ = [
+    "DagTestRun",
+    "Sandbox",
+    "TaskOutcome",
+    "load_dags",
+    "render_task",
+    "run_dag",
+    "run_task",
+]
 
 
 @dataclass(slots=True)
@@ -107,6 +119,83 @@ def run_task(
         request: more of :class:`boraflow.model.attempt.AttemptRequest`, by name.
     """
     task = getattr(task, "operator", task)
+    with _clock.virtual(now):
+        store, wanted = _prepare(
+            task,
+            map_index,
+            logical_date,
+            data_interval,
+            conf,
+            xcoms,
+            variables,
+            connections,
+            {"run_id": run_id, "run_type": run_type},
+            {"try_number": try_number, **request},
+        )
+        report = run_attempt(wanted, task.dag, store)
+    pushed = {x.key: loads(x.value_json) for x in report.xcoms}
+    return TaskOutcome(report.result, pushed, store.rendered, store)
+
+
+def render_task(
+    task: Any,
+    *,
+    map_index: int = -1,
+    logical_date: datetime | None = None,
+    data_interval: tuple[datetime, datetime] | None = None,
+    conf: Mapping[str, Any] | None = None,
+    xcoms: Mapping[str, Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+    connections: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """Return a task's template fields as they would be when it runs, without running it.
+
+    The arguments are those of :func:`run_task`. What a template asks for and is not there raises, as in a run.
+    """
+    task = getattr(task, "operator", task)
+    with _clock.virtual(now), hook.active():
+        store, wanted = _prepare(
+            task,
+            map_index,
+            logical_date,
+            data_interval,
+            conf,
+            xcoms,
+            variables,
+            connections,
+            {},
+            {},
+        )
+        former = set_comms(store)
+        ti = RuntimeTaskInstance(wanted, task, task.dag, store, now_micros())
+        context = make_context(ti, task.dag, task)
+        push_context(context)
+        try:
+            operator = task.unmap(context) if task.is_mapped else task.prepare_for_execution()
+            ti.task = operator
+            dict.__setitem__(context, "task", operator)
+            operator.prepare_template()
+            operator._do_render(context, None, operator.__dict__.get("_mapped_seen"))
+            return {name: getattr(operator, name, None) for name in operator.template_fields}
+        finally:
+            pop_context()
+            set_comms(former)
+
+
+def _prepare(
+    task: Any,
+    map_index: int,
+    logical_date: datetime | None,
+    data_interval: tuple[datetime, datetime] | None,
+    conf: Mapping[str, Any] | None,
+    xcoms: Mapping[str, Any] | None,
+    variables: Mapping[str, Any] | None,
+    connections: Mapping[str, Any] | None,
+    run_fields: dict[str, Any],
+    request: dict[str, Any],
+) -> tuple[MemoryStore, AttemptRequest]:
+    """Return a store with the values, and the request for the attempt."""
     dag = task.dag
     store = MemoryStore(
         {k: v if isinstance(v, str) else json.dumps(v) for k, v in (variables or {}).items()},
@@ -123,35 +212,6 @@ def run_task(
                     store.xcoms[task_id, index, XCOM_RETURN_KEY] = dumps(item)
         else:
             store.xcoms[task_id, -1, XCOM_RETURN_KEY] = dumps(value)
-    with _clock.virtual(now):
-        return _run(
-            task,
-            dag,
-            store,
-            map_index,
-            logical_date,
-            data_interval,
-            conf,
-            run_id,
-            run_type,
-            try_number,
-            request,
-        )
-
-
-def _run(
-    task: Any,
-    dag: DAG,
-    store: MemoryStore,
-    map_index: int,
-    logical_date: datetime | None,
-    data_interval: tuple[datetime, datetime] | None,
-    conf: Mapping[str, Any] | None,
-    run_id: str,
-    run_type: str,
-    try_number: int,
-    request: dict[str, Any],
-) -> TaskOutcome:
     now = now_micros()
     logical = None if logical_date is None else Micros(to_micros(logical_date))
     start, end = (
@@ -159,12 +219,13 @@ def _run(
         if data_interval is None
         else (Micros(to_micros(data_interval[0])), Micros(to_micros(data_interval[1])))
     )
-    store.runs["test"] = RunRow("test", dag.dag_id, run_id, logical_date=logical, run_after=now)
+    run_fields = {"run_id": "manual__test", "run_type": "manual", **run_fields}
+    store.runs["test"] = RunRow(
+        "test", dag.dag_id, run_fields["run_id"], logical_date=logical, run_after=now
+    )
     run = RunContext(
         run_key="test",
         dag_id=dag.dag_id,
-        run_id=run_id,
-        run_type=run_type,
         fileloc=dag.relative_fileloc or dag.fileloc,
         manifest="",
         logical_date=logical,
@@ -173,18 +234,12 @@ def _run(
         run_after=now if logical is None else logical,
         start_date=now,
         conf=dict(conf or {}),
+        **run_fields,
     )
     kind = AttemptKind(request.pop("kind", AttemptKind.TRY))
     request.setdefault("max_tries", task.retries)
-    report = run_attempt(
-        AttemptRequest(
-            "test", kind, run, task.task_id, map_index, try_number=try_number, **request
-        ),
-        dag,
-        store,
-    )
-    pushed = {x.key: loads(x.value_json) for x in report.xcoms}
-    return TaskOutcome(report.result, pushed, store.rendered, store)
+    request.setdefault("try_number", 1)
+    return store, AttemptRequest("test", kind, run, task.task_id, map_index, **request)
 
 
 @dataclass(slots=True)

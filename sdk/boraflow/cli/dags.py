@@ -263,6 +263,19 @@ def run_in_process(
     logical_date: Annotated[
         str | None, typer.Option("--logical-date", "-l", help="Date of the run, or `now`.")
     ] = None,
+    connections: Annotated[
+        str | None,
+        typer.Option("--connections", help="A JSON, YAML or .env file with connections."),
+    ] = None,
+    variables: Annotated[
+        str | None, typer.Option("--variables", help="A JSON, YAML or .env file with variables.")
+    ] = None,
+    mark_success: Annotated[
+        str | None,
+        typer.Option(
+            "--mark-success", metavar="REGEX", help="Tasks that succeed without being run."
+        ),
+    ] = None,
     form: Output = Format.TABLE,
 ) -> int:
     """Run a DAG in this process, with no service and no database, so that a breakpoint works."""
@@ -274,6 +287,9 @@ def run_in_process(
         inputs.conf(conf),
         inputs.date(logical_date, "--logical-date"),
         form,
+        connections=connections,
+        variables=variables,
+        mark_success=mark_success,
     )
 
 

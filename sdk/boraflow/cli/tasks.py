@@ -23,6 +23,7 @@ app = typer.Typer(help="List, read, clear and explain task instances.", no_args_
 
 DagId = Annotated[str, typer.Argument(metavar="DAG_ID", help="The DAG.")]
 TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="The task.")]
+Target = Annotated[str, typer.Argument(metavar="FILE|DAG_ID", help="A DAG file, or a dag_id.")]
 RunId = Annotated[str, typer.Argument(metavar="[RUN_ID]", help="The run; default is the latest.")]
 MapIndex = Annotated[int, typer.Option("--map-index", "-m", min=-1, help="Index of a mapped task.")]
 
@@ -269,3 +270,95 @@ def explain(
         print("\nSo far")
         for line in why.story:
             print(f"  {line}")
+
+
+@app.command("render")
+def render_fields(
+    target: Target,
+    task_id: TaskId,
+    dag_id: Annotated[
+        str | None, typer.Option("--dag-id", help="Which DAG, when the file has several.")
+    ] = None,
+    logical_date: Annotated[
+        str | None, typer.Option("--logical-date", "-l", help="Date of the run, or `now`.")
+    ] = None,
+    conf: Annotated[
+        str | None, typer.Option("--conf", "-c", help="A JSON object, @FILE, or - for stdin.")
+    ] = None,
+    xcoms: Annotated[
+        str | None,
+        typer.Option(
+            "--xcoms", help="What other tasks returned, by task id: a JSON object or @FILE."
+        ),
+    ] = None,
+    map_index: MapIndex = -1,
+    connections: Annotated[
+        str | None,
+        typer.Option("--connections", help="A JSON, YAML or .env file with connections."),
+    ] = None,
+    variables: Annotated[
+        str | None, typer.Option("--variables", help="A JSON, YAML or .env file with variables.")
+    ] = None,
+    form: Output = Format.TABLE,
+) -> int:
+    """Show a task's template fields as a run would have them, without any service and without running it."""
+    from boraflow.cli import testing
+
+    return testing.render(
+        target,
+        dag_id,
+        task_id,
+        inputs.date(logical_date, "--logical-date"),
+        inputs.conf(conf),
+        inputs.conf(xcoms, "--xcoms"),
+        map_index,
+        connections,
+        variables,
+        form,
+    )
+
+
+@app.command("test")
+def run_in_process(
+    target: Target,
+    task_id: TaskId,
+    dag_id: Annotated[
+        str | None, typer.Option("--dag-id", help="Which DAG, when the file has several.")
+    ] = None,
+    logical_date: Annotated[
+        str | None, typer.Option("--logical-date", "-l", help="Date of the run, or `now`.")
+    ] = None,
+    conf: Annotated[
+        str | None, typer.Option("--conf", "-c", help="A JSON object, @FILE, or - for stdin.")
+    ] = None,
+    xcoms: Annotated[
+        str | None,
+        typer.Option(
+            "--xcoms", help="What other tasks returned, by task id: a JSON object or @FILE."
+        ),
+    ] = None,
+    map_index: MapIndex = -1,
+    connections: Annotated[
+        str | None,
+        typer.Option("--connections", help="A JSON, YAML or .env file with connections."),
+    ] = None,
+    variables: Annotated[
+        str | None, typer.Option("--variables", help="A JSON, YAML or .env file with variables.")
+    ] = None,
+    form: Output = Format.TABLE,
+) -> int:
+    """Run one task in this process, without any service; what it pushes is printed and not stored."""
+    from boraflow.cli import testing
+
+    return testing.run_one(
+        target,
+        dag_id,
+        task_id,
+        inputs.date(logical_date, "--logical-date"),
+        inputs.conf(conf),
+        inputs.conf(xcoms, "--xcoms"),
+        map_index,
+        connections,
+        variables,
+        form,
+    )

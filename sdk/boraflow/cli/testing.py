@@ -91,6 +91,10 @@ def run(
     conf: dict[str, Any] | None,
     logical_date: datetime | None,
     form: Format,
+    *,
+    connections: str | None = None,
+    variables: str | None = None,
+    mark_success: str | None = None,
 ) -> int:
     """Run a DAG in this process; return the exit code."""
     dag, file = _find(target, dag_id)
@@ -101,7 +105,13 @@ def run(
     from boraflow.exceptions import BoraflowException
 
     try:
-        result = dag.test(logical_date=logical_date, run_conf=conf)
+        result = dag.test(
+            logical_date=logical_date,
+            run_conf=conf,
+            conn_file_path=connections,
+            variable_file_path=variables,
+            mark_success_pattern=mark_success,
+        )
     except BoraflowException as error:  # refused before anything ran, such as a conf that is wrong
         raise Exit(USAGE, f"{dag.dag_id}: {error}") from None
     finally:
@@ -136,3 +146,127 @@ def run(
         )
         print(f"Run {result.run_id} of {result.dag_id}: {result.state}")
     return OK if result.state == "success" else FAILED
+
+
+def _task_of(target: str, dag_id: str | None, task_id: str) -> Any:
+    from boraflow.exceptions import suggest
+
+    dag, file = _find(target, dag_id)
+    sys.path.insert(0, str(_root_of(file)))
+    if task_id not in dag.task_dict:
+        hint = suggest(task_id, list(dag.task_dict)) or f"; it has {', '.join(dag.task_dict)}"
+        raise Exit(NOT_FOUND, f"DAG {dag.dag_id!r} has no task {task_id!r}{hint}")
+    return dag.task_dict[task_id]
+
+
+def _options(
+    task: Any,
+    map_index: int,
+    logical_date: datetime | None,
+    conf: dict[str, Any] | None,
+    xcoms: dict[str, Any] | None,
+    connections: str | None,
+    variables: str | None,
+) -> dict[str, Any]:
+    """Return how the run looks: dated, it is as a run that is triggered by hand."""
+    from boraflow.exceptions import BoraflowException
+    from boraflow.model.timetables import infer_manual_data_interval
+    from boraflow.runtime.memory_store import read_secrets
+
+    interval = None
+    try:
+        if logical_date is not None:
+            found = infer_manual_data_interval(task.dag.timetable, logical_date)
+            interval = (found.start, found.end)
+        return {
+            "map_index": map_index if map_index >= 0 or not task.is_mapped else 0,
+            "logical_date": logical_date,
+            "data_interval": interval,
+            "conf": conf,
+            "xcoms": xcoms,
+            "connections": read_secrets(connections),
+            "variables": read_secrets(variables),
+        }
+    except BoraflowException as error:
+        raise Exit(USAGE, str(error)) from None
+
+
+def render(
+    target: str,
+    dag_id: str | None,
+    task_id: str,
+    logical_date: datetime | None,
+    conf: dict[str, Any] | None,
+    xcoms: dict[str, Any] | None,
+    map_index: int,
+    connections: str | None,
+    variables: str | None,
+    form: Format,
+) -> int:
+    """Show a task's rendered template fields."""
+    from boraflow.runtime.failure import one_line
+    from boraflow.testing import render_task
+
+    task = _task_of(target, dag_id, task_id)
+    options = _options(task, map_index, logical_date, conf, xcoms, connections, variables)
+    try:
+        fields = render_task(task, **options)
+    except Exception as error:  # noqa: BLE001 (whatever the template or a macro raises)
+        raise Exit(
+            FAILED, f"{task.dag.dag_id}.{task_id} cannot be rendered: {one_line(error)}"
+        ) from None
+    shown = {k: _plain(v) for k, v in fields.items() if v not in (None, (), {}, [])}
+    if form is Format.TABLE and not shown:
+        output.note(f"{task_id} has no template fields with a value.")
+    elif form is Format.TABLE:
+        output.one({k: v if isinstance(v, str) else repr(v) for k, v in shown.items()}, form)
+    else:
+        output.dump(shown, form)
+    return OK
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (str, int, float, bool)) or value is None else repr(value)
+
+
+def run_one(
+    target: str,
+    dag_id: str | None,
+    task_id: str,
+    logical_date: datetime | None,
+    conf: dict[str, Any] | None,
+    xcoms: dict[str, Any] | None,
+    map_index: int,
+    connections: str | None,
+    variables: str | None,
+    form: Format,
+) -> int:
+    """Run one task in this process; return the exit code."""
+    from boraflow.testing import run_task
+
+    task = _task_of(target, dag_id, task_id)
+    options = _options(task, map_index, logical_date, conf, xcoms, connections, variables)
+    stdout = sys.stdout
+    if form is not Format.TABLE:
+        sys.stdout = sys.stderr
+    try:
+        outcome = run_task(task, **options)
+    finally:
+        sys.stdout = stdout
+    record = {
+        "task_id": task.task_id,
+        "state": outcome.state,
+        "error": outcome.error or None,
+        "xcoms": {k: _plain(v) for k, v in outcome.xcoms.items()},
+    }
+    if form is not Format.TABLE:
+        output.dump(record, form)
+    else:
+        print(f"{task.task_id}: {outcome.state}" + (f" ({outcome.error})" if outcome.error else ""))
+        for key, value in outcome.xcoms.items():
+            print(f"  {key} = {value!r}")
+    return OK if str(outcome.state) in ("success", "skipped", "deferred", "rescheduled") else FAILED
