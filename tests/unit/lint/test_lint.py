@@ -366,7 +366,7 @@ def test_a_rewritten_file_makes_the_same_dags(tmp_path: Path) -> None:
             tasks = tuple(replace(t, doc_md=None) for t in spec.tasks)
             # @once has no use for catchup, whatever its default.
             catchup = spec.catchup and dag_id != "three"
-            found[dag_id] = replace(spec, tasks=tasks, catchup=catchup)
+            found[dag_id] = replace(spec, tasks=tasks, catchup=catchup, warnings=())
         return found
 
     file = write(tmp_path, OLD)
