@@ -77,6 +77,79 @@ def test_trigger_with_json(page: Page, stack: Stack) -> None:
     assert stack.cluster.xcom(run, "show")["limit"] == 7
 
 
+def test_a_trigger_is_tried_dry(page: Page, stack: Stack) -> None:
+    before = len(stack.client.runs.list("with_params").items)
+    page.goto(stack.url("dag", dag_id="with_params"))
+    page.get_by_role("button", name="Trigger").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("target")).to_be_visible()
+    labels = dialog.locator("[data-testid=stWidgetLabel]").all_inner_texts()
+    # In the order in which they are declared.
+    assert [n for n in labels if n in ("day", "Row limit", "mode", "target")] == [
+        "day",
+        "Row limit",
+        "mode",
+        "target",
+    ]
+    dialog.get_by_role("button", name="Dry run").click()
+    expect(dialog).to_contain_text("It would be accepted as manual__")
+    shoot(page, "trigger-dry")
+    assert len(stack.client.runs.list("with_params").items) == before
+
+
+def test_many_dags_at_once(page: Page, stack: Stack) -> None:
+    page.goto(stack.url("dags"))
+    for dag_id in ("retries", "shapes"):
+        page.get_by_label(f"Select {dag_id}", exact=True).check()
+    expect(page.locator(".bulk")).to_contain_text("2 selected")
+    shoot(page, "bulk")
+    page.locator(".bulk").get_by_role("button", name="Pause", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("retries")
+    dialog.get_by_role("button", name="Pause", exact=True).click()
+    expect(dialog).to_be_hidden()
+    until(
+        lambda: all(stack.client.dags.get(d).paused for d in ("retries", "shapes")),
+        "both are paused",
+    )
+    expect(row(page, "shapes").get_by_role("switch")).to_have_attribute("aria-checked", "false")
+    for dag_id in ("retries", "shapes"):
+        stack.client.dags.unpause(dag_id)
+
+
+def test_a_failure_is_dealt_with(page: Page, stack: Stack) -> None:
+    run = stack.run("broken_source")
+    page.goto(stack.url())
+    item = page.locator(".attention li", has_text="broken_source")
+    expect(item).to_contain_text("the source source.txt is not there")
+    item.get_by_role("button", name="Dealt with").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("the shop was closed")
+    dialog.get_by_role("textbox").press("Control+Enter")
+    dialog.get_by_role("button", name="Keep the note").click()
+    expect(dialog).to_be_hidden()
+    expect(item).to_be_hidden()
+    assert stack.client.runs.get("broken_source", run.run_id).note == "the shop was closed"
+
+
+def test_a_backfill_from_its_plan_to_its_end(page: Page, stack: Stack) -> None:
+    page.goto(stack.url("dag", dag_id="orders", tab="backfills"))
+    expect(page.get_by_text("No backfill")).to_be_visible()
+    page.get_by_role("button", name="Backfill").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".date").first).to_be_visible()
+    expect(dialog).to_contain_text("7 runs would be created")
+    shoot(page, "backfill")
+    dialog.get_by_role("button", name="Create the backfill").click()
+    expect(dialog).to_be_hidden()
+    line = page.locator("tbody tr").first
+    expect(line.locator(".state")).to_have_text("completed", timeout=40_000)
+    expect(line).to_contain_text("7/7")
+    shoot(page, "backfills")
+    backfill = stack.client.backfills.list("orders").items[0]
+    assert backfill.run_counts == {"success": 7}
+
+
 def test_what_the_scheduler_refuses_is_said(page: Page, stack: Stack) -> None:
     run = stack.run("orders")
     page.goto(stack.url("dag", dag_id="orders"))

@@ -131,6 +131,76 @@ def test_code_runs_and_details(page: Page, stack: Stack) -> None:
     expect(page.locator(".details")).to_contain_text("0 6 * * *")
 
 
+def test_dags_by_owner_state_and_star(page: Page, stack: Stack) -> None:
+    stack.run("broken_source")
+    page.goto(stack.url("dags"))
+    filters = page.locator(".filters")
+    filters.get_by_role("link", name=re.compile("^Failed")).click()
+    expect(row(page, "broken_source")).to_be_visible()
+    expect(row(page, "orders")).to_be_hidden()
+    assert "state=failed" in address(page)
+    page.goto(stack.url("dags", owner="retail"))
+    expect(row(page, "orders")).to_be_visible()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="orders: make it a favorite").click()
+    expect(page.get_by_role("button", name="orders: no favorite any more")).to_be_visible()
+    # It is kept by the metastore, not by the tab.
+    page.goto(stack.url("dags", mine="1"))
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(row(page, "orders")).to_be_visible()
+    page.get_by_role("button", name="orders: no favorite any more").click()
+    expect(page.get_by_text("No favorite here")).to_be_visible()
+
+
+def test_a_dag_over_time(page: Page, stack: Stack) -> None:
+    run = stack.run("retries")
+    stack.run("orders")
+    page.goto(stack.url("dag", dag_id="retries", tab="gantt"))
+    line = page.locator(".gt-row", has_text="flaky")
+    # Each try is told apart, with its phases.
+    expect(line.locator(".gt-try")).to_have_count(3)
+    expect(line.locator(".gt-try[data-s=failed]")).to_have_count(2)
+    line.locator(".gt-try[data-s=success] .run").hover()
+    tip = page.locator(".tip")
+    expect(tip).to_contain_text("try 3")
+    expect(tip).to_contain_text("ran")
+    shoot(page, "dag-gantt")
+    page.locator(".tabs").get_by_role("link", name="Calendar").click()
+    expect(page.locator(".cal-sum")).to_contain_text("success")
+    shoot(page, "calendar")
+    page.locator("a.cal-day").last.click()
+    expect(row(page, run.run_id)).to_be_visible()
+    assert "day=20" in address(page)
+    page.locator(".tabs").get_by_role("link", name="Durations").click()
+    expect(page.locator(".ch-bar").first).to_be_visible()
+    expect(page.locator("tbody tr", has_text="flaky").locator(".strip a").first).to_be_visible()
+    shoot(page, "durations")
+    page.locator(".ch-bar").first.click()
+    expect(heading(page)).to_contain_text("manual__")
+    page.goto(stack.url("dag", dag_id="orders", tab="audit"))
+    expect(page.locator("tbody tr", has_text="TriggerRun").first).to_contain_text("manual__")
+
+
+def test_two_versions_are_compared(page: Page, stack: Stack) -> None:
+    text = (
+        "from boraflow import DAG\nfrom boraflow.operators.empty import EmptyOperator\n\n"
+        "with DAG('changing', schedule=None, doc_md='# Read me\\n\\nIt *changes*.'):\n"
+        "    a = EmptyOperator(task_id='a')\n"
+    )
+    stack.cluster.write_dag("changing.py", text)
+    stack.cluster.wait_for_dag("changing")
+    stack.cluster.write_dag("changing.py", text + "    a >> EmptyOperator(task_id='b')\n")
+    until(lambda: stack.client.dags.get("changing").version == 2, "the second version")
+    page.goto(stack.url("dag", dag_id="changing", tab="code"))
+    page.get_by_label("Compare with").select_option("Changes since v1")
+    expect(page.locator(".df-line.came")).to_contain_text("a >> EmptyOperator(task_id='b')")
+    expect(page.locator(".df-chip.came")).to_have_text("task b")
+    assert "against=1" in address(page)
+    shoot(page, "diff")
+    page.locator(".tabs").get_by_role("link", name="Docs").click()
+    expect(page.get_by_role("heading", name="Read me")).to_be_visible()
+
+
 def test_run_page_and_its_views(page: Page, stack: Stack) -> None:
     run = stack.run("shapes")
     page.goto(stack.url("run", dag_id="shapes", run_id=run.run_id))

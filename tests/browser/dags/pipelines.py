@@ -18,6 +18,7 @@ START = datetime(2026, 1, 1)
     start_date=START,
     tags=["sales", "etl"],
     description="Orders, each morning",
+    default_args={"owner": "retail"},
 )
 def orders():
     @task

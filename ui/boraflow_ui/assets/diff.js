@@ -6,9 +6,9 @@ export default component((root) => ({
   update({ changes, hunks }) {
     root.replaceChildren(
       changes.length ? h("div", { class: "df-changes" }, changes.map(([kind, text]) => h("span", { class: `df-chip ${kind === "+" ? "came" : kind === "-" ? "went" : ""}` }, text))) : "",
-      h("div", { class: "diff", tabindex: "0", role: "region", "aria-label": "Changes" }, hunks.map((lines, i) => [
+      h("div", { class: "diff", tabindex: "0", role: "region", "aria-label": "Changes" }, hunks.flatMap((lines, i) => [
         i ? h("div", { class: "df-gap" }, "⋯") : "",
-        lines.map(([kind, a, b, text]) => h("div", { class: `df-line ${kind === "+" ? "came" : kind === "-" ? "went" : ""}` },
+        ...lines.map(([kind, a, b, text]) => h("div", { class: `df-line ${kind === "+" ? "came" : kind === "-" ? "went" : ""}` },
           h("span", { class: "df-no" }, a ?? ""), h("span", { class: "df-no" }, b ?? ""), h("span", { class: "df-mark" }, kind), h("code", {}, text))),
       ])));
   },

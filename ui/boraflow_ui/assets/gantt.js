@@ -85,13 +85,12 @@ export default component((root) => {
           label.setAttribute("href", r.href);
           line.setAttribute("data-s", r.s);
           line.replaceChildren(...bars(r).map(([of, t, phases]) => {
-            const group = h("span", { class: "gt-try", "data-s": t ? t.s : of.s, "data-tip": "" }, phases.filter(([, a]) => a !== null && a !== undefined).map(([name, a, b]) => {
-              const el = h("i", { class: name === "run" ? "run bar" : name });
+            return h("span", { class: "gt-try", "data-s": t ? t.s : of.s }, phases.filter(([, a]) => a !== null && a !== undefined).map(([name, a, b]) => {
+              const el = h("i", { class: name === "run" ? "run bar" : name, "data-tip": "" });
               el._at = [a, b ?? null];
+              el._tip = tipOf(of, t);
               return el;
             }));
-            group._tip = tipOf(of, t);
-            return group;
           }));
         });
       place();
