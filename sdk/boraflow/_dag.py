@@ -31,6 +31,7 @@ from boraflow.model.states import RunType, TriggerRule
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from boraflow._deadline import DeadlineAlert
     from boraflow._signatures import DagArguments
     from boraflow.model.timetables import Timetable
 
@@ -147,7 +148,9 @@ class DAG:
         self.on_success_callback = _callbacks(on_success_callback, "on_success_callback", where)
         self.on_failure_callback = _callbacks(on_failure_callback, "on_failure_callback", where)
         self.sla_miss_callback = sla_miss_callback
-        self.deadline = deadline
+        self.deadline: list[DeadlineAlert] = []
+        if deadline is not None:
+            self.deadline = _deadlines(deadline, where)
         self.doc_md = _read_doc(doc_md, self.fileloc)
         self.access_control = access_control
         self.is_paused_upon_creation = is_paused_upon_creation
@@ -639,6 +642,18 @@ def _count(value: Any, name: str, where: str, least: int) -> int:
             f"{name} of {where} must be a whole number of at least {least}, not {value!r}"
         )
     return value
+
+
+def _deadlines(value: Any, where: str) -> list[DeadlineAlert]:
+    from boraflow._deadline import DeadlineAlert
+
+    alerts = as_list(value)
+    for alert in alerts:
+        if not isinstance(alert, DeadlineAlert):
+            raise InvalidArgument(
+                f"deadline of {where} must be a DeadlineAlert or a list of them, not {alert!r}"
+            )
+    return alerts
 
 
 def _callbacks(value: Any, name: str, where: str) -> list[Callable[..., Any]]:

@@ -19,11 +19,12 @@ DAGS = Path(__file__).parent / "dags"
 
 
 @pytest.fixture(scope="module")
-def ops() -> Iterator[Cluster]:
-    with Cluster() as cluster:
+def ops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    home = tmp_path_factory.mktemp("ops")
+    with Cluster(home, environ={"E2E_RECORD": str(home / "record")}) as cluster:
         cluster.client.pools.set("ops_small", 1)
         shutil.copy(DAGS / "operators.py", cluster.dags_folder / "operators.py")
-        cluster.wait_for_dag("ops_waits")
+        cluster.wait_for_dag("ops_deadline")
         yield cluster
 
 
@@ -85,3 +86,16 @@ def test_a_group_without_prefix_is_waited_for(ops: Cluster) -> None:
     # The group is done; the rest of its run need not be.
     assert awaited.state == "running"
     assert awaited.conf == {"from": run.run_id}
+
+
+def test_a_missed_deadline_calls_back(ops: Cluster) -> None:
+    client = ops.client
+    run = client.runs.trigger("ops_deadline").run
+    record = ops.home / "record"
+    eventually(record.exists, "the callback ran")
+    assert record.read_text() == f"late {run.run_id} half a second\n"
+    found = client.system.audit(dag_id="ops_deadline", run_id=run.run_id)
+    assert [e.action for e in found if e.action == "deadline_missed"] == ["deadline_missed"]
+    eventually(lambda: client.hitl.list("ops_deadline").items, "it asks")
+    client.hitl.respond("ops_deadline", run.run_id, "wait", ["Approve"])
+    assert client.runs.wait("ops_deadline", run.run_id, timeout=30).state == "success"

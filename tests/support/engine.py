@@ -339,6 +339,9 @@ class Store:
             runs = [r for r in self.runs.values() if r.dag_id == ask.dag_id]
             if ask.run_ids:
                 runs = [r for r in runs if r.run_id in ask.run_ids]
+            elif ask.newest_successful:
+                runs = [r for r in runs if r.state is RunState.SUCCESS]
+                runs = sorted(runs, key=lambda r: r.run_after)[-ask.limit :]
             else:
                 runs = [
                     r

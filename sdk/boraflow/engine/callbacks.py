@@ -102,13 +102,21 @@ def await_turn(state: State, attempt: Attempt) -> None:
     if attempt.row.opened_at > state.now:
         state.at(attempt.row.opened_at, _due, attempt)
     else:
-        state.await_executor(attempt)
+        _go(state, attempt)
 
 
 def _due(state: State, attempt: Attempt) -> None:
     open_still = attempt.result is None and attempt.closing is None and not attempt.released
     if open_still and attempt.session is None and attempt.row.attempt_id in state.attempts:
-        state.await_executor(attempt)
+        _go(state, attempt)
+
+
+def _go(state: State, attempt: Attempt) -> None:
+    row = attempt.row
+    if '"deadline"' in row.payload_json and row.try_number == 1 and not attempt.released:
+        reason = json.loads(row.payload_json).get("reason", "")
+        state.tell_people(attempt.run, "", "scheduler", "deadline_missed", reason)
+    state.await_executor(attempt)
 
 
 def ended(state: State, attempt: Attempt, result: AttemptResult) -> None:

@@ -201,6 +201,8 @@ class AskRuns:
     """Both bounds inclusive; used when ``run_ids`` is empty."""
     with_tasks: bool = True
     limit: int = 1000
+    newest_successful: bool = False
+    """Rather the newest runs that succeeded."""
 
 
 @dataclass(slots=True)

@@ -564,6 +564,8 @@ class Engine:
             attempt.run = state.runs.get(attempt.row.run_key)
             if attempt.run is not None:
                 attempt.run.callbacks += 1
+                if '"deadline"' in attempt.row.payload_json:
+                    attempt.run.deadlines.append(attempt)
                 if attempt.row.result is None and not attempt.row.executor_id:
                     callbacks.await_turn(state, attempt)
                 continue

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from boraflow.engine import callbacks, mapping, past
+from boraflow.engine import callbacks, deadlines, mapping, past
 from boraflow.engine.attempts import end
 from boraflow.engine.placement import unpark
 from boraflow.engine.settings import micros
@@ -74,6 +74,7 @@ def create(state: State, dag: Dag, row: RunRow, backfill: Backfill | None = None
     _build_gates(run, fresh=True)
     state.touch_run(run)
     queue(state, run)
+    deadlines.arm(state, run)
     past.created(state, dag, run)
     return run
 
@@ -132,6 +133,8 @@ def load(
     _add(state, dag, run)
     fill(state, run, tasks, attempts or {})
     past.loaded(dag, run)
+    if run.graph.dag.deadlines:
+        deadlines.reloaded(state, run)
     return run
 
 
@@ -379,6 +382,8 @@ def finish(
         if outcome is RunState.FAILED:
             state.tell_people(run, "", "scheduler", "run_failed", reason)
         callbacks.run_finished(state, run)
+    if outcome is RunState.SUCCESS:
+        deadlines.met(state, run)
     run.finish_sequence = state.sequence + 1
     state.finished.append(run)
     state.to_start[dag.row.dag_id] = dag
@@ -425,6 +430,7 @@ def requeue(state: State, run: Run) -> None:
     row = run.row
     row.queued_at = state.now
     row.clear_number += 1
+    deadlines.queued_again(state, run)
     if row.state in RUN_FINISHED:
         row.state = RunState.QUEUED
         row.start_date = row.end_date = None

@@ -225,7 +225,7 @@ class Run:
     """One DAG run with all its task instances."""
 
     __slots__ = (
-        "backfill", "callbacks", "dag", "dirty", "finish_sequence", "graph", "limit", "new",
+        "backfill", "callbacks", "dag", "deadlines", "dirty", "finish_sequence", "graph", "limit", "new",
         "nodes", "orphans", "parked", "prev", "row", "shared", "skippers", "successors",
         "unfinished", "waiting",
     )  # fmt: skip
@@ -256,6 +256,8 @@ class Run:
         self.finish_sequence: int | None = None
         """Its end is in this commit; the run is forgotten when that has landed."""
         self.callbacks = 0
+        self.deadlines: list[Attempt] = []
+        """Callbacks that are due in the future, unless it succeeds first."""
 
     def __repr__(self) -> str:
         return f"{self.row.dag_id}/{self.row.run_id}"

@@ -145,6 +145,23 @@ class GroupSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadlineSpec:
+    """When a run should have succeeded; its callback is in the file, at the same place of the DAG's list."""
+
+    reference: str
+    """``dagrun_logical_date``, ``dagrun_queued_at``, ``fixed_datetime`` or ``average_runtime``."""
+    interval: float = 0.0
+    """Seconds after the reference."""
+    name: str = ""
+    at: str | None = None
+    """ISO 8601, for ``fixed_datetime``."""
+    max_runs: int = 10
+    """For ``average_runtime``: over at most so many runs."""
+    min_runs: int = 10
+    """With fewer there is no deadline."""
+
+
+@dataclass(frozen=True, slots=True)
 class DagSpec:
     """One DAG as the scheduler sees it."""
 
@@ -176,6 +193,7 @@ class DagSpec:
     ``value`` means that the parameter is required."""
     callbacks: tuple[str, ...] = ()
     """Which of ``success``, ``failure`` callbacks the DAG has."""
+    deadlines: tuple[DeadlineSpec, ...] = ()
     allowed_run_types: tuple[str, ...] | None = None
     rerun_with_latest_version: bool | None = None
     tasks: tuple[TaskSpec, ...] = ()

@@ -74,6 +74,9 @@ def run_callbacks(request: AttemptRequest, dag: DAG, comms: Comms, start: Micros
                 if name == "webhook":
                     _post_webhook(payload, request, reason, error, task_id)
                     continue
+                if name == "deadline":
+                    problems += _call_deadline(payload, dag, context)
+                    continue
                 owner: Any = dag if name.startswith("dag_on_") else task
                 attribute = f"{name.removeprefix('dag_')}_callback"
                 callbacks = getattr(owner, attribute, None) or []
@@ -95,6 +98,21 @@ def run_callbacks(request: AttemptRequest, dag: DAG, comms: Comms, start: Micros
     if problems:
         result.error = one_line(problems[0])
     return RunnerReport(result)
+
+
+def _call_deadline(payload: dict[str, Any], dag: DAG, context: Context) -> list[BaseException]:
+    """Call what a missed deadline names."""
+    about = payload.get("deadline") or {}
+    index = int(about.get("index", -1))
+    if not 0 <= index < len(dag.deadline):
+        log.warning("%s has no such deadline in this version of its file", dag)
+        return []
+    at = from_micros(about.get("at"))
+    log.info("%s", payload.get("reason"))
+    dict.__setitem__(
+        context, "deadline", {"name": about.get("name"), "deadline_time": at, "dag_id": dag.dag_id}
+    )
+    return call_all([dag.deadline[index].callback], context, "the deadline's callback")
 
 
 def _post_webhook(

@@ -102,6 +102,7 @@ def dag_to_spec(dag: DAG, fileloc: str | None = None) -> DagSpec:
         owner_links=dict(sorted(dag.owner_links.items())),
         params=params_spec(dag.params),
         callbacks=callbacks,
+        deadlines=tuple(alert.spec() for alert in dag.deadline),
         allowed_run_types=dag.allowed_run_types,
         rerun_with_latest_version=dag.rerun_with_latest_version,
         tasks=tuple(

@@ -440,6 +440,7 @@ class Term:
                     logical_to_us=ask.logical_to,
                     with_tasks=ask.with_tasks,
                     limit=ask.limit,
+                    newest_successful=ask.newest_successful,
                 )
             )
             return _answered(ask.ask_id, found)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
-from boraflow import DAG, Param, TaskGroup, task
+from boraflow import DAG, DeadlineAlert, DeadlineReference, Param, SyncCallback, TaskGroup, task
 from boraflow.operators.empty import EmptyOperator
 from boraflow.operators.hitl import ApprovalOperator, HITLEntryOperator
 from boraflow.operators.trigger_dagrun import TriggerDagRunOperator
@@ -54,3 +57,25 @@ with DAG("ops_waits", schedule=None):
             poll_interval=0.1,
             timeout=20,
         )
+
+
+def note(context: dict[str, Any], text: str) -> None:
+    """Leave a line where the test looks for it."""
+    with Path(os.environ["E2E_RECORD"]).open("a") as file:
+        file.write(f"{text} {context['dag_run'].run_id} {context['deadline']['name']}\n")
+
+
+with DAG(
+    "ops_deadline",
+    schedule=None,
+    deadline=[
+        DeadlineAlert(
+            DeadlineReference.DAGRUN_QUEUED_AT,
+            timedelta(seconds=0.5),
+            SyncCallback(note, {"text": "late"}),
+            name="half a second",
+        ),
+        DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1), note),
+    ],
+):
+    ApprovalOperator(task_id="wait", subject="Go on?")

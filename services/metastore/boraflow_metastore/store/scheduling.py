@@ -147,6 +147,12 @@ def run_rows(snapshot: Session, request: pb.GetRunRowsRequest) -> pb.GetRunRowsR
             list(request.run_ids)[:limit],
             before=(request.dag_id,),
         )
+    elif request.newest_successful:
+        found = snapshot.rows(
+            f"{rows.RUN_SELECT} WHERE r.dag_id = ? AND r.state = 'success'"
+            f" ORDER BY r.run_after_us DESC, r.run_key DESC LIMIT {int(limit)}",
+            (request.dag_id,),
+        )
     else:
         where = "r.dag_id = ?"
         values: list[Any] = [request.dag_id]

@@ -1969,6 +1969,7 @@ class GetRunRowsRequest(_message.Message):
     LOGICAL_TO_US_FIELD_NUMBER: _builtins.int
     WITH_TASKS_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    NEWEST_SUCCESSFUL_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """The DAG."""
     logical_from_us: _builtins.int
@@ -1979,6 +1980,8 @@ class GetRunRowsRequest(_message.Message):
     """Their task instances too."""
     limit: _builtins.int
     """At most this many runs, by logical date; 0 is 1,000."""
+    newest_successful: _builtins.bool
+    """Rather than by date: the newest that succeeded."""
     @_builtins.property
     def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These; or else by date."""
@@ -1992,10 +1995,11 @@ class GetRunRowsRequest(_message.Message):
         logical_to_us: _builtins.int | None = ...,
         with_tasks: _builtins.bool = ...,
         limit: _builtins.int = ...,
+        newest_successful: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_logical_from_us", b"_logical_from_us", "_logical_to_us", b"_logical_to_us", "logical_from_us", b"logical_from_us", "logical_to_us", b"logical_to_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logical_from_us", b"_logical_from_us", "_logical_to_us", b"_logical_to_us", "dag_id", b"dag_id", "limit", b"limit", "logical_from_us", b"logical_from_us", "logical_to_us", b"logical_to_us", "run_ids", b"run_ids", "with_tasks", b"with_tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logical_from_us", b"_logical_from_us", "_logical_to_us", b"_logical_to_us", "dag_id", b"dag_id", "limit", b"limit", "logical_from_us", b"logical_from_us", "logical_to_us", b"logical_to_us", "newest_successful", b"newest_successful", "run_ids", b"run_ids", "with_tasks", b"with_tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__logical_from_us: _TypeAlias = _typing.Literal["logical_from_us"]  # noqa: Y015
     _WhichOneofArgType__logical_from_us: _TypeAlias = _typing.Literal["_logical_from_us", b"_logical_from_us"]  # noqa: Y015
