@@ -21,12 +21,15 @@ import pytest
 
 from boraflow.client import ApiError
 from boraflow.client.models import Run
-from boraflow.model.states import ReprocessBehavior
+from boraflow.model.states import RUN_FINISHED, ReprocessBehavior
 from tests.support.cluster import Cluster, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 DAGS = ROOT / "examples" / "dags"
-EXAMPLES = ("hello", "weather_etl", "weather_report", "model_selection", "shell_pipeline")
+EXAMPLES = (
+    "hello", "housekeeping", "model_selection", "parameter_sweep", "shell_pipeline", "stock_analytics",
+    "stock_warehouse", "weather_etl", "weather_report",
+)  # fmt: skip
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -96,6 +99,22 @@ def backfill(cluster: Cluster, first: str, last: str, **options: Any) -> list[Ru
 def test_the_examples_import_without_an_error(deployment: Cluster) -> None:
     assert list(deployment.client.dags.import_errors()) == []
     assert {d.dag_id for d in deployment.client.dags.iter()} == set(EXAMPLES)
+
+
+def test_new_data_in_the_warehouse_starts_the_analysis(deployment: Cluster) -> None:
+    client = deployment.client
+    client.dags.unpause("stock_analytics")
+    assert str(deployment.run("stock_warehouse").state) == "success"
+
+    def analysed() -> Run | None:
+        return next(
+            (r for r in client.runs.iter("stock_analytics") if r.state in RUN_FINISHED), None
+        )
+
+    run = eventually(analysed, "the run that the asset starts", timeout=60)
+    assert str(run.state) == "success", states(deployment, run)
+    assert deployment.xcom(run, "symbols") == ["AAPL", "AMZN", "GOOG", "IBM", "MSFT"]
+    client.dags.pause("stock_analytics")
 
 
 def test_hello(deployment: Cluster) -> None:
