@@ -234,13 +234,14 @@ async def test_runs_a_task_and_reports_its_value(rig: Rig) -> None:
 
 async def test_an_empty_log_costs_nothing(rig: Rig) -> None:
     await rig.start()
+    began = time.monotonic()
     attempt = rig.give("noop")
     assert (await rig.store.outcome(attempt)).outcome == SUCCESS
+    taken = time.monotonic() - began
     assert not rig.store.has_log[attempt]
     await asyncio.sleep(0.1)
     assert attempt not in rig.store.logs
-    result = rig.store.outcomes[attempt]
-    if result.end_us - result.claimed_us < 50_000:
+    if taken < 0.1:
         assert attempt not in rig.store.started, "a short task's start travels with its outcome"
 
 
@@ -289,7 +290,7 @@ async def test_cancelling_ends_a_stubborn_process_tree(rig: Rig) -> None:
     await rig.start()
     attempt = rig.give("stubborn")
     await rig.store.wait_for(lambda: b"stubborn" in rig.store.logs.get(attempt, b""))
-    assert running(rig, 1)
+    await until(lambda: running(rig, 1))
     assert attempt in rig.store.started
     rig.scheduler.cancel(attempt)
     await rig.store.wait_for(lambda: attempt in rig.store.released)

@@ -445,14 +445,16 @@ class WorkerPool:
         spares = self._spares(file)
         missing = urgent + spares - len(idle) - file.starting
         # Spares are forked several at a time: one fork costs less beside others.
-        if missing > 0 and (urgent > file.starting or missing * 2 > spares):
+        if missing > 0 and (urgent > file.starting or missing * 2 >= spares):
             self._fork(file, missing, urgent > file.starting)
 
     def _spares(self, file: DagFile) -> int:
         """Return how many workers are worth forking ahead of need."""
         if file.failed or self.options.tasks_per_worker > 1:
             return 0
-        return min(file.peak, self.options.slots)
+        # One more where somebody waits for each: making one takes about as long as a short task's whole way.
+        more = 1 if 0 < file.peak <= WARM_PEAK else 0
+        return min(file.peak + more, self.options.slots)
 
     def _source(self, file: DagFile) -> ZygoteProcess | None:
         """Return the zygote that a file's workers are forked from now."""
@@ -693,11 +695,11 @@ class WorkerPool:
             # Spares beyond what ran lately go; one stays for the files used last.
             if not file.running:
                 file.peak = max(1 if rank < 2 else 0, file.peak // 2) if unused > 2 else file.peak
-            keep = file.peak if unused < 60 or rank < 2 else 0
+            keep = self._spares(file) if unused < 60 or rank < 2 else 0
             if not file.running and not file.waiting and unused > 2:
                 while len(file.idle) > keep:
                     self._dismiss(file.idle.pop(0))
-            busy = busy or len(file.idle) > (1 if rank < 2 else 0)
+            busy = busy or len(file.idle) > (2 if rank < 2 else 0)
             if file.zygote is not None or file.state == "unsafe":
                 zygotes += 1
                 old = unused > (600 if rank < 4 else 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from boraflow.api.metastore.v1 import (
@@ -37,7 +38,11 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self, request_iterator: AsyncIterator[pb.ReportRequest], context: Context
     ) -> AsyncIterator[pb.ReportResponse]:
         async for request in request_iterator:
-            yield await self._parts.writer.submit(lambda t, q=request: self._report(t, q))
+            response = await self._parts.writer.submit(lambda t, q=request: self._report(t, q))
+            # The leader's news first: the next task waits for it, nobody for this answer.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            yield response
 
     def _report(self, transaction: Transaction, request: pb.ReportRequest) -> pb.ReportResponse:
         response, news, events = apply_report(
