@@ -20,7 +20,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from boraflow import config
 from boraflow.airflow import hook
@@ -39,10 +39,9 @@ LISTENED = frozenset(
 """What a listener can hear: it lives in the worker, so the events of runs and assets are not its."""
 
 log = logging.getLogger("boraflow.plugins")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
-def hookimpl(function: F | None = None, **_: Any) -> Any:
+def hookimpl(function: Callable[..., Any] | None = None, **_: Any) -> Any:
     """Mark a function of a listener."""
     return function if function is not None else hookimpl
 

@@ -7,6 +7,7 @@ all show words its users know.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 
 class TaskState(StrEnum):
@@ -134,9 +135,10 @@ class TriggerRule(StrEnum):
     ALWAYS = "always"
     ALL_DONE_MIN_ONE_SUCCESS = "all_done_min_one_success"
     ALL_DONE_SETUP_SUCCESS = "all_done_setup_success"
-    # Names of older Airflow releases: other names of the same members.
-    NONE_FAILED_OR_SKIPPED = "none_failed_min_one_success"
-    DUMMY = "always"
+    if not TYPE_CHECKING:
+        # Names of older Airflow releases, of the same members; a checker would take them for more.
+        NONE_FAILED_OR_SKIPPED = "none_failed_min_one_success"
+        DUMMY = "always"
 
 
 class WeightRule(StrEnum):
