@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from boraflow._comms import current_comms, lane_comms
 from boraflow._notset import NOTSET, is_arg_set
-from boraflow.exceptions import BoraflowException, ConnectionNotFound
+from boraflow.exceptions import BoraflowException, ConnectionNotFound, suggest
 
 #: Hook classes by connection type: (module, class, name of its connection argument).
 HOOKS: dict[str, tuple[str, str, str]] = {
@@ -69,33 +69,46 @@ class Connection:
         self.password = password
         self.schema = schema
         self.port = int(port) if port not in (None, "") else None
-        self.extra: str | None = json.dumps(extra) if isinstance(extra, dict) else extra
+        self.extra: str | None = json.dumps(extra) if isinstance(extra, dict | list) else extra
         if uri:
             self._parse_uri(uri)
 
     def _parse_uri(self, uri: str) -> None:
-        parts = urlsplit(uri)
+        # The text holds secrets: errors say where it is, not what it is.
+        whose = (
+            f"the URI of connection '{self.conn_id}'" if self.conn_id else "the connection's URI"
+        )
+        try:
+            parts = urlsplit(uri)
+        except ValueError as err:
+            raise BoraflowException(f"{whose} cannot be read: {err}") from None
+        if not parts.scheme or "://" not in uri:
+            raise BoraflowException(
+                f"{whose} is none: type://login:password@host:port/schema?extra is expected"
+            )
         scheme = parts.scheme
         self.conn_type = "postgres" if scheme == "postgresql" else scheme.replace("-", "_")
-        try:
-            self.port = parts.port
-        except ValueError as err:
-            raise BoraflowException(
-                f"the URI of connection '{self.conn_id}' has a bad port: {err}"
-            ) from None
+        # Taken apart before it is unquoted: the host may itself be a quoted URL.
+        account, _, address = parts.netloc.rpartition("@")
+        login, colon, password = account.partition(":")
+        host, mark, port = address.rpartition(":")
+        if not mark or port.endswith("]"):
+            host, port = address, ""
+        if port and not (port.isdecimal() and int(port) <= 65535):
+            raise BoraflowException(f"{whose} has a bad port: a number from 0 to 65535 is expected")
+        self.login = unquote(login) or None
+        self.password = unquote(password) if colon and password else None
+        self.port = int(port) if port else None
+        host = host.strip("[]") if host.startswith("[") else host
         rest_scheme, _, rest = parts.path.partition("://")
-        host = unquote(parts.hostname) if parts.hostname else None
         if rest:  # http://https://host style
-            host = f"{rest_scheme.lstrip('/')}://{rest}"
-            self.host = host
+            self.host = f"{rest_scheme.lstrip('/')}://{rest}"
         else:
-            self.host = host
-            self.schema = unquote(parts.path[1:]) or None if parts.path else None
+            self.host = unquote(host) or None
+            self.schema = unquote(parts.path[1:]) or None
         if self.conn_type in ("sqlite", "duckdb", "fs") and not parts.netloc:
             self.host = unquote(parts.path) or None
             self.schema = None
-        self.login = unquote(parts.username) if parts.username else None
-        self.password = unquote(parts.password) if parts.password else None
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         if self.EXTRA_KEY in query:
             self.extra = query[self.EXTRA_KEY]
@@ -194,15 +207,28 @@ class Connection:
     @classmethod
     def from_json(cls, value: str, conn_id: str | None = None) -> Connection:
         """Return the connection that a JSON text describes."""
-        data = json.loads(value)
+        try:
+            data = json.loads(value)
+        except ValueError as err:
+            raise BoraflowException(f"connection '{conn_id}': not JSON: {err}") from None
         if not isinstance(data, dict):
             raise BoraflowException(f"connection '{conn_id}': a JSON object is expected")
-        data.pop("conn_id", None)
+        data = {k: v for k, v in data.items() if k not in ("conn_id", "id")}
         if "conn_type" not in data and "type" in data:
             data["conn_type"] = data.pop("type")
+        # Names that exports of Airflow and of the command line use.
+        for old, new in (("extra_json", "extra"), ("user", "login"), ("username", "login")):
+            if old in data and new not in data:
+                data[new] = data.pop(old)
+        for ignored in ("is_encrypted", "is_extra_encrypted", "team_name"):
+            data.pop(ignored, None)
         unknown = [k for k in data if k not in _FIELDS]
         if unknown:
-            raise BoraflowException(f"connection '{conn_id}' has no field '{unknown[0]}'")
+            raise BoraflowException(
+                f"connection '{conn_id}' has no field '{unknown[0]}'{suggest(unknown[0], _FIELDS)}"
+            )
+        if data.get("port") not in (None, "") and not str(data["port"]).isdecimal():
+            raise BoraflowException(f"connection '{conn_id}': port is no number")
         return cls(conn_id=conn_id, **data)
 
     @classmethod

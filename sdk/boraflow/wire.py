@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from boraflow.api.metastore.v1 import connection_service_pb2
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
 from boraflow.api.model.v1 import states_pb2
 from boraflow.engine.commands import CloseAttempt, Commit, Reply, StoryEntry
@@ -539,3 +540,18 @@ def commit_to_pb(epoch: int, c: Commit) -> pb.CommitRequest:
         ],
         asset_queue=[asset_queue_row_to_pb(r) for r in c.asset_queue],
     )
+
+
+def connection_dict(connection: connection_service_pb2.Connection) -> dict[str, Any]:
+    """Return a connection as user code gets it."""
+    return {
+        "conn_id": connection.conn_id,
+        "conn_type": connection.conn_type,
+        "host": connection.host or None,
+        "login": connection.login or None,
+        "password": connection.password if connection.HasField("password") else None,
+        "schema": connection.schema or None,
+        "port": connection.port or None,
+        "extra": connection.extra_json if connection.HasField("extra_json") else None,
+        "description": connection.description or None,
+    }

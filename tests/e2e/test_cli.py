@@ -449,6 +449,157 @@ def test_settings_round_trip(cluster: Cluster, bora: Bora) -> None:
     assert "s@crt" not in bora("connections", "get", "db", check=True).stdout
 
 
+def test_connections_are_exchanged_with_secrets_only_for_an_admin(
+    cluster: Cluster, bora: Bora, tmp_path: Path
+) -> None:
+    whole = {
+        "conn_type": "postgres",
+        "host": "h",
+        "password": "p&ss",
+        "extra": {"api_token": "t0ken", "a": 1},
+    }
+    bora("connections", "set", "pg", "--json", json.dumps(whole), check=True)
+    assert bora("connections", "set", "pg", "--type", "http", "--new").returncode == 5
+    shown = bora("connections", "get", "pg", "-o", "json", check=True).stdout
+    assert "p&ss" not in shown
+    assert "t0ken" not in shown
+    secret = json_of(bora("connections", "get", "pg", "--show-secrets", "-o", "json", check=True))
+    assert (secret["password"], json.loads(secret["extra"])["api_token"]) == ("p&ss", "t0ken")
+    operator = bora("tokens", "create", "op", "--role", "operator", check=True).stdout.strip()
+    refused = bora("connections", "list", "--show-secrets", environ={"BORAFLOW_TOKEN": operator})
+    assert refused.returncode == 6
+    assert "that takes the role admin" in one_line(refused)
+    bora("tokens", "revoke", "op", check=True)
+
+    for name in ("c.json", "c.yaml", "c.env"):
+        file = tmp_path / name
+        exported = bora("connections", "export", str(file), "--show-secrets", check=True)
+        assert exported.stderr == ""
+        assert file.stat().st_mode & 0o777 == 0o600
+        cluster.client.connections.delete("pg")
+        bora("connections", "import", str(file), check=True)
+        found = cluster.client.connections.get("pg", show_secrets=True)
+        assert (found.password, found.extra_json) == ("p&ss", secret["extra"]), name
+    # Masked secrets of a file mean "as it was".
+    masked = tmp_path / "masked.json"
+    assert "Secrets are masked" in bora("connections", "export", str(masked), check=True).stderr
+    assert "p&ss" not in masked.read_text()
+    masked.write_text(masked.read_text().replace('"host": "h"', '"host": "h2"'))
+    bora("connections", "import", str(masked), check=True)
+    again = json_of(bora("connections", "get", "pg", "--show-secrets", "-o", "json", check=True))
+    assert (again["host"], again["password"], again["extra"]) == ("h2", "p&ss", secret["extra"])
+    assert (
+        "is there already: skipped"
+        in bora("connections", "import", str(masked), "-a", "skip", check=True).stderr
+    )
+    assert bora("connections", "import", str(masked), "-a", "fail").returncode == 5
+
+
+def test_connections_are_tried(cluster: Cluster, bora: Bora, tmp_path: Path) -> None:
+    bora("connections", "set", "lite", "--uri", f"sqlite:///{tmp_path}/x.db", check=True)
+    assert "lite works" in bora("connections", "test", "lite", check=True).stdout
+    bad = bora("connections", "test", "--uri", "sqlite:////no/such/folder/x.db")
+    assert bad.returncode == 1
+    assert "the connection does not work: unable to open database file" in one_line(bad)
+    assert "no hook for connections of type 'oracle'" in one_line(
+        bora("connections", "test", "--uri", "oracle://h")
+    )
+    assert bora("connections", "test", "none").returncode == 3
+    assert bora("connections", "test").returncode == 2
+
+
+def test_variables_and_pools_are_exchanged(cluster: Cluster, bora: Bora, tmp_path: Path) -> None:
+    bora("variables", "set", "plain", "text", "--description", "what it is", check=True)
+    bora("variables", "set", "rich", '{"a": [1]}', "--json", check=True)
+    bora("variables", "set", "api_token", "hush", check=True)
+    listed = bora("variables", "list", check=True).stdout
+    assert "hush" not in listed
+    assert "hush" in bora("variables", "list", "--show-secrets", check=True).stdout
+    assert bora("variables", "get", "none", "--default", "d", check=True).stdout == "d\n"
+    assert bora("variables", "set", "rich", "{", "--json").returncode == 2
+    left_out = bora("variables", "export", check=True)
+    assert "Left out, for their keys look secret (--show-secrets): api_token" in left_out.stderr
+    assert "hush" not in left_out.stdout
+    variables = cluster.client.variables
+    before = {v.key: v for v in variables.list()}
+    for name in ("v.json", "v.yaml", "v.env"):
+        file = tmp_path / name
+        bora("variables", "export", str(file), "--show-secrets", check=True)
+        for key in before:
+            variables.delete(key)
+        bora("variables", "import", str(file), check=True)
+        assert {v.key: v.value for v in variables.list()} == {
+            k: v.value for k, v in before.items()
+        }, name
+        if name != "v.env":
+            assert {v.key: v for v in variables.list()} == before
+    bora("variables", "import", "-", input='{"rich": {"b": 2}, "count": 3}', check=True)
+    assert (variables.get("rich").value, variables.get("count").value) == ('{"b": 2}', "3")
+
+    bora(
+        "pools",
+        "import",
+        "-",
+        input='{"p1": {"slots": 3, "include_deferred": true}, "p2": 4}',
+        check=True,
+    )
+    for name in ("p.json", "p.yaml"):
+        bora("pools", "export", str(tmp_path / name), check=True)
+        cluster.client.pools.delete("p1")
+        bora("pools", "import", str(tmp_path / name), check=True)
+        pool = cluster.client.pools.get("p1")
+        assert (pool.slots, pool.include_deferred) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "message"),
+    [
+        (["variables", "import", "-"], "[1]", "an object of names and values is expected"),
+        (["variables", "import", "-"], "{", "- is not valid JSON"),
+        (["variables", "import", "v.txt"], "", "the name does not tell the format"),
+        (["variables", "import", "none.json"], "", "cannot read none.json: No such file"),
+        (["variables", "import", "-"], '{"k": "***"}', "the value of k is a mask"),
+        (["variables", "import", "-", "--format", "env"], "no sign", "-:1: NAME=value is expected"),
+        (["connections", "import", "-"], '{"c": 1}', "connection c is neither a URI nor an object"),
+        (
+            ["connections", "import", "-"],
+            '{"c": {"hots": "x"}}',
+            "has no field 'hots'; did you mean 'host'?",
+        ),
+        (["connections", "import", "-"], '{"c": "no uri"}', "type://login:password@host"),
+        (["connections", "set", "c", "--uri", "pg://h:99999"], "", "bad port"),
+        (["connections", "set", "c", "--uri", "a://b", "--json", "{}"], "", "not both"),
+        (
+            ["pools", "import", "-"],
+            '{"p": {"slot": 1}}',
+            "has no field 'slot'; did you mean 'slots'?",
+        ),
+        (["pools", "import", "-"], '{"p": {"slots": -5}}', "slots is a whole number from -1"),
+        (["pools", "export", "p.env"], "", "an environment file cannot hold these"),
+    ],
+)
+def test_a_bad_file_changes_nothing(
+    cluster: Cluster, bora: Bora, arguments: list[str], text: str, message: str
+) -> None:
+    done = bora(*arguments, input=text)
+    assert done.returncode == 2
+    assert message in one_line(done)
+    assert "k" not in {v.key for v in cluster.client.variables.list()}
+
+
+def test_a_dag_file_reads_a_connection_while_it_is_imported(cluster: Cluster, bora: Bora) -> None:
+    bora("connections", "set", "named", "--uri", "http://u:p@town.example", check=True)
+    cluster.write_dag(
+        "named.py",
+        "from boraflow import DAG, BaseHook\n"
+        "from boraflow.operators.empty import EmptyOperator\n"
+        "with DAG('of_' + BaseHook.get_connection('named').host.replace('.', '_'), schedule=None):\n"
+        "    EmptyOperator(task_id='e')\n",
+    )
+    cluster.wait_for_dag("of_town_example")
+    assert cluster.run("of_town_example").state == "success"
+
+
 def test_a_viewer_reads_and_changes_nothing(cluster: Cluster, bora: Bora) -> None:
     done = bora("tokens", "create", "reader", "--role", "viewer", check=True)
     environ = {"BORAFLOW_TOKEN": done.stdout.strip()}

@@ -372,6 +372,14 @@ async def test_connections_show_their_secrets_only_to_an_open_attempt(
     await leader.commit(closes=[pb.AttemptClose(attempt_id="a1", outcome=st.ATTEMPT_OUTCOME_LOST)])
     error = await refused(executor.ReadConnection(ask(conn_id="warehouse", attempt_id="a1")))
     assert from_rpc_error(error).reason == "ATTEMPT_NOT_OPEN"
+    # A scheduler reads it for a DAG file that it parses; an executor only for an attempt.
+    parsing = await metastore.api("scheduler").execution.ReadConnection(ask(conn_id="warehouse"))
+    assert parsing.connection.password == "hunter2"
+    error = await refused(executor.ReadConnection(ask(conn_id="warehouse")))
+    assert from_rpc_error(error).reason == "ATTEMPT_NOT_OPEN"
+    # An admin may ask for the secrets, and the audit log says so.
+    look = connection_service_pb2.GetConnectionRequest(conn_id="warehouse", show_secrets=True)
+    assert (await admin.connections.GetConnection(look)).connection.password == "hunter2"
     await admin.connections.DeleteConnection(
         connection_service_pb2.DeleteConnectionRequest(conn_id="warehouse")
     )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from boraflow.cli.exits import USAGE, Exit
 
 if TYPE_CHECKING:
     from boraflow.client import Client
+    from boraflow.client.models import Page
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -23,6 +26,16 @@ def connect(patience: float = 3.0) -> Iterator[Client]:
 
     with Client(patience=patience) as client:
         yield client
+
+
+def every(page: Callable[[str], Page[T]]) -> list[T]:
+    """Return the items of all pages; ``page`` gets the page of a token."""
+    found = page("")
+    items = list(found)
+    while found.next_page_token:
+        found = page(found.next_page_token)
+        items += found
+    return items
 
 
 def date(text: str | None, option: str) -> datetime | None:

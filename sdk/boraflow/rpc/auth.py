@@ -210,7 +210,7 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     # A DAG file may read a variable while the scheduler's parser imports it.
     f"{_M}ExecutionService/ReadVariable": _EXECUTE | {Role.SCHEDULER},
     f"{_M}ExecutionService/WriteVariable": _EXECUTE,
-    f"{_M}ExecutionService/ReadConnection": _EXECUTE,
+    f"{_M}ExecutionService/ReadConnection": _EXECUTE | {Role.SCHEDULER},
     f"{_M}ExecutionService/ReadStates": _EXECUTE,
     f"{_M}ExecutionService/GetPreviousSuccess": _EXECUTE,
     f"{_M}ExecutionService/ReadAssetEvents": _EXECUTE,

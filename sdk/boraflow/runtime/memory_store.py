@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -273,7 +274,7 @@ def read_secrets(path: str | Path | None) -> dict[str, Any]:
 
                 data = yaml.safe_load(text)
             case ".env":
-                data = dict(_env_lines(file, text))
+                data = dict(env_lines(file, text))
             case _:
                 raise BoraflowException(f"{file}: a .json, .yaml or .env file is expected")
     except ValueError as err:
@@ -285,7 +286,12 @@ def read_secrets(path: str | Path | None) -> dict[str, Any]:
     return {str(k): v for k, v in data.items()}
 
 
-def _env_lines(file: Path, text: str) -> Iterator[tuple[str, str]]:
+def env_lines(file: Path | str, text: str) -> Iterator[tuple[str, str]]:
+    """Yield names and values of an environment file.
+
+    Raises:
+        BoraflowException: a line is none; with file and line.
+    """
     for number, line in enumerate(text.splitlines(), start=1):
         line = line.strip()
         if not line or line.startswith("#"):
@@ -293,7 +299,13 @@ def _env_lines(file: Path, text: str) -> Iterator[tuple[str, str]]:
         name, sign, value = line.partition("=")
         if not sign:
             raise BoraflowException(f"{file}:{number}: NAME=value is expected")
-        yield name.strip(), value.strip()
+        value = value.strip()
+        if value[:1] in ("'", '"'):
+            try:
+                value = "".join(shlex.split(value))
+            except ValueError as err:
+                raise BoraflowException(f"{file}:{number}: {err}") from None
+        yield name.strip().removeprefix("export "), value
 
 
 def as_connection(conn_id: str, value: Any) -> dict[str, Any]:

@@ -17,7 +17,6 @@ import grpc
 import grpc.aio
 
 from boraflow import wire
-from boraflow.api.metastore.v1 import connection_service_pb2 as connection_pb
 from boraflow.api.metastore.v1 import dag_service_pb2 as dag_pb
 from boraflow.api.metastore.v1 import dag_service_pb2_grpc as dag_grpc
 from boraflow.api.metastore.v1 import execution_service_pb2 as pb
@@ -195,7 +194,7 @@ class Questions:
         )
         if not answer.HasField("connection"):
             return None
-        value = connection_dict(answer.connection)
+        value = wire.connection_dict(answer.connection)
         if secrets := masking.secrets_in_connection(value):
             hide(secrets)
         return value
@@ -376,18 +375,3 @@ class Questions:
             }
             for task in answer.tasks
         ]
-
-
-def connection_dict(connection: connection_pb.Connection) -> dict[str, Any]:
-    """Return a connection as user code gets it."""
-    return {
-        "conn_id": connection.conn_id,
-        "conn_type": connection.conn_type,
-        "host": connection.host or None,
-        "login": connection.login or None,
-        "password": connection.password if connection.HasField("password") else None,
-        "schema": connection.schema or None,
-        "port": connection.port or None,
-        "extra": connection.extra_json if connection.HasField("extra_json") else None,
-        "description": connection.description or None,
-    }

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,12 @@ async def serve(settings: SchedulerSettings, token: str | None = None) -> Runnin
     parsers = Parsers(
         settings.parse_processes or max(2, os.cpu_count() or 2),
         parser_environment(os.environ),
-        ParseAnswers(store.read_variable),
+        ParseAnswers(
+            {
+                "get_variable": ("key", store.read_variable),
+                "get_connection": ("conn_id", store.read_connection),
+            }
+        ),
     )
     processor = DagProcessor(
         parsers,
@@ -138,31 +143,41 @@ async def serve(settings: SchedulerSettings, token: str | None = None) -> Runnin
 
 
 class ParseAnswers:
-    """Answers DAG files that read variables while they are imported.
+    """Answers DAG files that read variables and connections while they are imported.
 
-    A thousand files may read the same variable at once: a value is kept for a moment.
+    A thousand files may read the same one at once: a value is kept for a moment.
+
+    Args:
+        readers: by what is asked, the argument that names it and what reads it.
+        keep: seconds that a value is kept.
     """
 
-    def __init__(self, read: Callable[[str], Awaitable[str | None]], keep: float = 2.0) -> None:
-        self._read = read
+    def __init__(
+        self,
+        readers: Mapping[str, tuple[str, Callable[[str], Awaitable[Any]]]],
+        keep: float = 2.0,
+    ) -> None:
+        self._readers = readers
         self._keep = keep
-        self._known: dict[str, tuple[float, str | None]] = {}
+        self._known: dict[tuple[str, str], tuple[float, Any]] = {}
 
-    async def __call__(self, what: str, arguments: dict[str, Any]) -> str | None:
+    async def __call__(self, what: str, arguments: dict[str, Any]) -> Any:
         """Return what was asked for.
 
         Raises:
             LookupError: it is not to be had outside of a running task.
         """
-        if what != "get_variable":
+        if what not in self._readers:
             raise LookupError(
-                "only variables can be read while a DAG file is imported; move this into a task"
+                "only variables and connections can be read while a DAG file is imported;"
+                " move this into a task"
             )
-        key = str(arguments["key"])
+        argument, read = self._readers[what]
+        key = (what, str(arguments[argument]))
         known = self._known.get(key)
         if known is not None and time.monotonic() - known[0] < self._keep:
             return known[1]
-        value = await self._read(key)
+        value = await read(key[1])
         if len(self._known) > 1000:
             self._known.clear()
         self._known[key] = (time.monotonic(), value)

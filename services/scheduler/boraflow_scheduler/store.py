@@ -350,6 +350,12 @@ class GrpcStore:
             raise
         return found.variable.value if found.HasField("variable") else None
 
+    async def read_connection(self, conn_id: str) -> dict[str, Any] | None:
+        """Return a connection, for a DAG file that reads it while it is imported."""
+        request = execution_pb.ReadConnectionRequest(conn_id=conn_id)
+        found = await self._execution.ReadConnection(request, timeout=10)
+        return wire.connection_dict(found.connection) if found.HasField("connection") else None
+
     async def list_missing_files(self, digests: Sequence[str]) -> set[str]:
         request = bundle_pb.ListMissingFilesRequest(digests=digests)
         found = await _repeat(lambda: self._bundles.ListMissingFiles(request, timeout=30))

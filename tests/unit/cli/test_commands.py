@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from boraflow.cli import inputs, output
-from boraflow.cli.connections import from_uri
+from boraflow.cli.connections import from_text
 from boraflow.cli.exits import Exit, code_of
 from boraflow.cli.output import Format
 from boraflow.cli.schedule import upcoming
@@ -130,13 +130,13 @@ def test_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_connection_uris(uri: str, expected: dict[str, Any]) -> None:
-    assert expected.items() <= from_uri(uri).items()
+    assert expected.items() <= from_text(uri, "--uri").items()
 
 
 def test_bad_connection_uris() -> None:
     for bad in ("no uri", "pg://h:99999/x", "pg://h:port/x"):
         with pytest.raises(Exit):
-            from_uri(bad)
+            from_text(bad, "--uri")
 
 
 def spec(schedule: Any, start: str | None = "2026-01-01T00:00:00+00:00", **fields: Any) -> DagSpec:

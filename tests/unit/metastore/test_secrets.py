@@ -104,7 +104,7 @@ def test_variables_of_the_environment() -> None:
             {"conn_type": "google_cloud_platform", "extra_json": '{"a":1}'},
         ),
         ("http://https%3A%2F%2Fapi.example", {"conn_type": "http", "host": "https://api.example"}),
-        ("sqlite:///tmp/x.db", {"conn_type": "sqlite", "schema": "tmp/x.db"}),
+        ("sqlite:///tmp/x.db", {"conn_type": "sqlite", "host": "/tmp/x.db"}),
         (
             "redis://[::1]:6379/0",
             {"conn_type": "redis", "host": "::1", "port": 6379, "schema": "0"},

@@ -103,22 +103,25 @@ class AsyncConnections(AsyncNoun):
         super().__init__(link)
         self._stub = connection_service_pb2_grpc.ConnectionServiceStub(link.channel)
 
-    async def list(self, *, page_size: int = 0, page_token: str = "") -> Page[Connection]:
-        """Return a page of connections, by conn_id; secrets are masked."""
+    async def list(
+        self, *, page_size: int = 0, page_token: str = "", show_secrets: bool = False
+    ) -> Page[Connection]:
+        """Return a page of connections, by conn_id; secrets are masked unless an admin asks for them."""
         answer = await self._call(
             self._stub.ListConnections,
             connection_service_pb2.ListConnectionsRequest(
-                page_size=page_size, page_token=page_token
+                page_size=page_size, page_token=page_token, show_secrets=show_secrets
             ),
         )
         return Page(
             tuple(convert(Connection, c) for c in answer.connections), answer.next_page_token
         )
 
-    async def get(self, conn_id: str) -> Connection:
-        """Return a connection; secrets are masked."""
+    async def get(self, conn_id: str, *, show_secrets: bool = False) -> Connection:
+        """Return a connection; secrets are masked unless an admin asks for them."""
         answer = await self._call(
-            self._stub.GetConnection, connection_service_pb2.GetConnectionRequest(conn_id=conn_id)
+            self._stub.GetConnection,
+            connection_service_pb2.GetConnectionRequest(conn_id=conn_id, show_secrets=show_secrets),
         )
         return convert(Connection, answer.connection)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from grpc import StatusCode
+
 from boraflow.api.metastore.v1 import connection_service_pb2 as pb
 from boraflow.api.metastore.v1 import connection_service_pb2_grpc
-from boraflow.rpc.errors import invalid, not_found
+from boraflow.rpc.auth import Role, current_caller
+from boraflow.rpc.errors import ApiError, invalid, not_found
 from boraflow_metastore.encryption import MASK, Vault, mask_json, unmask_json
 from boraflow_metastore.paging import page_key, page_size, page_token
 from boraflow_metastore.parts import Context, Parts
 from boraflow_metastore.servicers.runs import check_json_object
-from boraflow_metastore.store import settings
+from boraflow_metastore.store import settings, system
 from boraflow_metastore.store.settings import StoredConnection
 from boraflow_metastore.store.writer import Transaction
 
@@ -45,7 +48,7 @@ def _shown(vault: Vault, stored: StoredConnection) -> pb.Connection:
 
 
 class ConnectionServicer(connection_service_pb2_grpc.ConnectionServiceServicer):
-    """Connections. Their secrets leave only for an attempt (see ExecutionService)."""
+    """Connections. Their secrets leave for an attempt (see ExecutionService), or for an admin who asks."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -58,8 +61,12 @@ class ConnectionServicer(connection_service_pb2_grpc.ConnectionServiceServicer):
         found = await self._parts.reader.run(
             lambda s: settings.list_connections(s, key[0] if key else "", size + 1)
         )
+        show = _shown
+        if request.show_secrets:
+            show = plain_connection
+            await self._reveal(context, "ListConnections", f"{len(found[:size])} connections")
         response = pb.ListConnectionsResponse(
-            connections=[_shown(self._parts.vault, c) for c in found[:size]]
+            connections=[show(self._parts.vault, c) for c in found[:size]]
         )
         if len(found) > size:
             response.next_page_token = page_token("connections", found[size - 1].conn_id)
@@ -73,7 +80,29 @@ class ConnectionServicer(connection_service_pb2_grpc.ConnectionServiceServicer):
         )
         if found is None:
             raise _connection_not_found(request.conn_id)
-        return pb.GetConnectionResponse(connection=_shown(self._parts.vault, found))
+        show = _shown
+        if request.show_secrets:
+            show = plain_connection
+            await self._reveal(context, "GetConnection", request.conn_id)
+        return pb.GetConnectionResponse(connection=show(self._parts.vault, found))
+
+    async def _reveal(self, context: Context, method: str, detail: str) -> None:
+        """Let an admin see secrets, and write down that one did.
+
+        Raises:
+            ApiError: the caller is no admin.
+        """
+        caller = current_caller()
+        if caller.role is not Role.ADMIN:
+            raise ApiError(
+                StatusCode.PERMISSION_DENIED,
+                "SECRETS_DENIED",
+                f"token {caller.name!r} may not see the secrets of connections: that takes the role admin",
+            )
+        await self._parts.write(
+            context,
+            lambda t: system.record(t, caller.name, method, detail=f"{detail}, with secrets"),
+        )
 
     async def SetConnection(
         self, request: pb.SetConnectionRequest, context: Context

@@ -13,7 +13,7 @@ from boraflow.api.metastore.v1 import (
 )
 from boraflow.api.metastore.v1 import execution_service_pb2 as pb
 from boraflow.api.model.v1 import asset_pb2
-from boraflow.rpc.auth import current_caller
+from boraflow.rpc.auth import Role, current_caller
 from boraflow.rpc.errors import precondition
 from boraflow_metastore import environment
 from boraflow_metastore.parts import Context, Parts
@@ -123,7 +123,11 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     async def ReadConnection(
         self, request: pb.ReadConnectionRequest, context: Context
     ) -> pb.ReadConnectionResponse:
+        parsing = current_caller().role is Role.SCHEDULER and not request.attempt_id
+
         def look(s: Snapshot) -> settings.StoredConnection | None:
+            if parsing:
+                return settings.find_connection(s, request.conn_id)
             row = s.row("SELECT outcome FROM attempt WHERE attempt_id = ?", (request.attempt_id,))
             if row is None or row[0]:
                 raise precondition(

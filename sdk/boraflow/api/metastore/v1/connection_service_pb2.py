@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2boraflow/api/metastore/v1/connection_service.proto\x12\x19\x62oraflow.api.metastore.v1\"\xcc\x01\n\nConnection\x12\x0f\n\x07\x63onn_id\x18\x01 \x01(\t\x12\x11\n\tconn_type\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\r\n\x05login\x18\x04 \x01(\t\x12\x15\n\x08password\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06schema\x18\x06 \x01(\t\x12\x0c\n\x04port\x18\x07 \x01(\x05\x12\x17\n\nextra_json\x18\x08 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\tB\x0b\n\t_passwordB\r\n\x0b_extra_json\"?\n\x16ListConnectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"n\n\x17ListConnectionsResponse\x12:\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32%.boraflow.api.metastore.v1.Connection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x14GetConnectionRequest\x12\x0f\n\x07\x63onn_id\x18\x01 \x01(\t\"R\n\x15GetConnectionResponse\x12\x39\n\nconnection\x18\x01 \x01(\x0b\x32%.boraflow.api.metastore.v1.Connection\"e\n\x14SetConnectionRequest\x12\x39\n\nconnection\x18\x01 \x01(\x0b\x32%.boraflow.api.metastore.v1.Connection\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"R\n\x15SetConnectionResponse\x12\x39\n\nconnection\x18\x01 \x01(\x0b\x32%.boraflow.api.metastore.v1.Connection\">\n\x17\x44\x65leteConnectionRequest\x12\x0f\n\x07\x63onn_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x1a\n\x18\x44\x65leteConnectionResponse2\xf2\x03\n\x11\x43onnectionService\x12x\n\x0fListConnections\x12\x31.boraflow.api.metastore.v1.ListConnectionsRequest\x1a\x32.boraflow.api.metastore.v1.ListConnectionsResponse\x12r\n\rGetConnection\x12/.boraflow.api.metastore.v1.GetConnectionRequest\x1a\x30.boraflow.api.metastore.v1.GetConnectionResponse\x12r\n\rSetConnection\x12/.boraflow.api.metastore.v1.SetConnectionRequest\x1a\x30.boraflow.api.metastore.v1.SetConnectionResponse\x12{\n\x10\x44\x65leteConnection\x12\x32.boraflow.api.metastore.v1.DeleteConnectionRequest\x1a\x33.boraflow.api.metastore.v1.DeleteConnectionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2boraflow/api/metastore/v1/connection_service.proto\x12\x19\x62oraflow.api.metastore.v1\"\xcc\x01\n\nConnection\x12\x0f\n\x07\x63onn_id\x18\x01 \x01(\t\x12\x11\n\tconn_type\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\r\n\x05login\x18\x04 \x01(\t\x12\x15\n\x08password\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06schema\x18\x06 \x01(\t\x12\x0c\n\x04port\x18\x07 \x01(\x05\x12\x17\n\nextra_json\x18\x08 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\tB\x0b\n\t_passwordB\r\n\x0b_extra_json\"U\n\x16ListConnectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_secrets\x18\x03 \x01(\x08\"n\n\x17ListConnectionsResponse\x12:\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32%.boraflow.api.metastore.v1.Connection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x14GetConnectionRequest\x12\x0f\n\x07\x63onn_id\x18\x01 \x01(\t\x12\x14\n\x0cshow_secrets\x18\x02 \x01(\x08\"R\n\x15GetConnectionResponse\x12\x39\n\nconnection\x18\x01 \x01(\x0b\x32%.boraflow.api.metastore.v1.Connection\"e\n\x14SetConnectionRequest\x12\x39\n\nconnection\x18\x01 \x01(\x0b\x32%.boraflow.api.metastore.v1.Connection\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"R\n\x15SetConnectionResponse\x12\x39\n\nconnection\x18\x01 \x01(\x0b\x32%.boraflow.api.metastore.v1.Connection\">\n\x17\x44\x65leteConnectionRequest\x12\x0f\n\x07\x63onn_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x1a\n\x18\x44\x65leteConnectionResponse2\xf2\x03\n\x11\x43onnectionService\x12x\n\x0fListConnections\x12\x31.boraflow.api.metastore.v1.ListConnectionsRequest\x1a\x32.boraflow.api.metastore.v1.ListConnectionsResponse\x12r\n\rGetConnection\x12/.boraflow.api.metastore.v1.GetConnectionRequest\x1a\x30.boraflow.api.metastore.v1.GetConnectionResponse\x12r\n\rSetConnection\x12/.boraflow.api.metastore.v1.SetConnectionRequest\x1a\x30.boraflow.api.metastore.v1.SetConnectionResponse\x12{\n\x10\x44\x65leteConnection\x12\x32.boraflow.api.metastore.v1.DeleteConnectionRequest\x1a\x33.boraflow.api.metastore.v1.DeleteConnectionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,21 +34,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECTION']._serialized_start=82
   _globals['_CONNECTION']._serialized_end=286
   _globals['_LISTCONNECTIONSREQUEST']._serialized_start=288
-  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=351
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=353
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=463
-  _globals['_GETCONNECTIONREQUEST']._serialized_start=465
-  _globals['_GETCONNECTIONREQUEST']._serialized_end=504
-  _globals['_GETCONNECTIONRESPONSE']._serialized_start=506
-  _globals['_GETCONNECTIONRESPONSE']._serialized_end=588
-  _globals['_SETCONNECTIONREQUEST']._serialized_start=590
-  _globals['_SETCONNECTIONREQUEST']._serialized_end=691
-  _globals['_SETCONNECTIONRESPONSE']._serialized_start=693
-  _globals['_SETCONNECTIONRESPONSE']._serialized_end=775
-  _globals['_DELETECONNECTIONREQUEST']._serialized_start=777
-  _globals['_DELETECONNECTIONREQUEST']._serialized_end=839
-  _globals['_DELETECONNECTIONRESPONSE']._serialized_start=841
-  _globals['_DELETECONNECTIONRESPONSE']._serialized_end=867
-  _globals['_CONNECTIONSERVICE']._serialized_start=870
-  _globals['_CONNECTIONSERVICE']._serialized_end=1368
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=373
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=375
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=485
+  _globals['_GETCONNECTIONREQUEST']._serialized_start=487
+  _globals['_GETCONNECTIONREQUEST']._serialized_end=548
+  _globals['_GETCONNECTIONRESPONSE']._serialized_start=550
+  _globals['_GETCONNECTIONRESPONSE']._serialized_end=632
+  _globals['_SETCONNECTIONREQUEST']._serialized_start=634
+  _globals['_SETCONNECTIONREQUEST']._serialized_end=735
+  _globals['_SETCONNECTIONRESPONSE']._serialized_start=737
+  _globals['_SETCONNECTIONRESPONSE']._serialized_end=819
+  _globals['_DELETECONNECTIONREQUEST']._serialized_start=821
+  _globals['_DELETECONNECTIONREQUEST']._serialized_end=883
+  _globals['_DELETECONNECTIONRESPONSE']._serialized_start=885
+  _globals['_DELETECONNECTIONRESPONSE']._serialized_end=911
+  _globals['_CONNECTIONSERVICE']._serialized_start=914
+  _globals['_CONNECTIONSERVICE']._serialized_end=1412
 # @@protoc_insertion_point(module_scope)

@@ -87,19 +87,23 @@ class ListConnectionsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SHOW_SECRETS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """See ListDagsRequest."""
     page_token: _builtins.str
     """From the previous answer."""
+    show_secrets: _builtins.bool
+    """Answer passwords and extras in full: for admins only, and written to the audit log."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        show_secrets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "show_secrets", b"show_secrets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -140,16 +144,20 @@ class GetConnectionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONN_ID_FIELD_NUMBER: _builtins.int
+    SHOW_SECRETS_FIELD_NUMBER: _builtins.int
     conn_id: _builtins.str
     """The connection."""
+    show_secrets: _builtins.bool
+    """Answer password and extra in full: for admins only, and written to the audit log."""
     def __init__(
         self,
         *,
         conn_id: _builtins.str = ...,
+        show_secrets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conn_id", b"conn_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conn_id", b"conn_id", "show_secrets", b"show_secrets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -425,7 +425,7 @@ class ReadConnectionRequest(_message.Message):
     conn_id: _builtins.str
     """The connection."""
     attempt_id: _builtins.str
-    """The attempt that reads; it must be open."""
+    """The attempt that reads; it must be open. Empty: a scheduler reads for a DAG file that it parses."""
     def __init__(
         self,
         *,
