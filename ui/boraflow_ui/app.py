@@ -38,6 +38,6 @@ for module in (dag_dialogs, dialogs, record_dialogs, trigger_dialog):
     module.register()
 frame.style()
 frame.menu()
-frame.live(frame.param("dag_id"), frame.param("run_id"))
+frame.live(page.url_path, frame.param("dag_id"), frame.param("run_id"))
 frame.dialogs()
 page.run()

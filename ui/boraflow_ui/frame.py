@@ -247,14 +247,18 @@ def menu() -> None:
 
 
 @st.fragment(key="live")
-def live(dag_id: str, run_id: str) -> None:
-    """Keep a socket to the server and draw the panel again when it says that something changed."""
+def live(page: str, dag_id: str, run_id: str) -> None:
+    """Keep a socket to the server and draw the panel again when it says that something changed.
+
+    ``page`` is the last part of the page's address.
+    """
     mount(
         "live",
         "live",
         {
             "dag_id": dag_id,
             "run_id": run_id,
+            "page": page,
             # Tells the browser that this is an answer, not what it had.
             "run": uuid.uuid4().hex,
             # What changes after this, also while the page is being drawn, draws the panel again.

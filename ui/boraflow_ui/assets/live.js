@@ -20,8 +20,17 @@ export default component((root, self) => {
     again = setTimeout(redraw, connected() ? 1500 : 250, tries + 1);
   }
 
+  // The page that the address names, and the one that was drawn: they differ while the reader is on the way to another.
+  let drawn = null, left = null;
+  function leaving() {
+    if (drawn === null || location.pathname.split("/").at(-1) === drawn) left = null;
+    else left ??= Date.now();
+    // An address that no page has is never arrived at.
+    return left !== null && Date.now() - left < 10_000;
+  }
   function tell() {
-    if (document.hidden) {
+    // What is said of the old page while the new one is asked for would take its place, and lose the click.
+    if (document.hidden || leaving()) {
       dirty = true;
       return;
     }
@@ -59,6 +68,8 @@ export default component((root, self) => {
 
   return {
     update(data) {
+      drawn = data.page;
+      if (dirty) setTimeout(look);
       if (data.run !== run) {
         run = data.run;
         broken = false;
