@@ -266,6 +266,11 @@ class Connection:
         )
 
     @classmethod
+    def get_connection_from_secrets(cls, conn_id: str) -> Connection:
+        """Return a connection: :meth:`get` under its name in Airflow 2."""
+        return cls.get(conn_id)
+
+    @classmethod
     def get(cls, conn_id: str) -> Connection:
         """Return a connection.
 

@@ -51,6 +51,8 @@ class DAG:
 
     _data_intervals = False
     """Cron expressions and timedeltas stand for Airflow 2's data intervals (``schedule_interval``)."""
+    is_subdag = False
+    """Its tasks are another DAG's (``SubDagOperator``)."""
 
     @accept_old_dag_arguments
     def __init__(

@@ -216,6 +216,8 @@ def _collect(loaded: LoadedFile, module: types.ModuleType, found: list[DAG], roo
         candidates[id(dag)] = dag
     by_id: dict[str, list[DAG]] = {}
     for dag in candidates.values():
+        if dag.is_subdag:
+            continue
         made_in = dag.module_file
         if made_in and made_in != loaded.path and made_in.startswith(root + os.sep):
             continue  # imported from another file of the bundle, which is loaded for itself
