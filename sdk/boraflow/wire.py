@@ -535,6 +535,7 @@ def commit_to_pb(epoch: int, c: Commit) -> pb.CommitRequest:
                 first_event_id=r.first_event_id,
                 through_event_id=r.through_event_id,
                 catchup=r.catchup,
+                event_ids=r.event_ids,
             )
             for r in c.asset_consumptions
         ],

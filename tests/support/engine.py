@@ -222,25 +222,32 @@ class Store:
         for key in commit.dropped_asset_queue:
             self.asset_queue.pop(key, None)
         for c in commit.asset_consumptions:
-            condition = dag_from_json(self.dags[c.dag_id].spec_json).asset_condition
-            assert condition is not None
-            assert self.runs[c.run_key].dag_id == c.dag_id
-            got = [
-                e.event_id
-                for e in self.asset_events
-                if e.event_id in self.handled_asset_events
-                and e.event_id <= c.through_event_id
-                and (c.dag_id, e.event_id) not in self.asset_event_runs
-                and assets.names(condition, e)
-            ]
-            assert got, f"a run of {c.dag_id} that no event triggered"
-            for event_id in got:
-                self.asset_event_runs[c.dag_id, event_id] = c.run_key
             for key, row in list(self.asset_queue.items()):
                 if key[0] == c.dag_id and row.event_id <= c.through_event_id:
                     del self.asset_queue[key]
         for row in commit.asset_queue:
             self.asset_queue[row.key] = replace(row)
+        for c in commit.asset_consumptions:
+            assert c.event_ids, f"a run of {c.dag_id} that no event triggered"
+            for event_id in c.event_ids:
+                assert (c.dag_id, event_id) not in self.asset_event_runs, "an event of two runs"
+                self.asset_event_runs[c.dag_id, event_id] = c.run_key
+        for c in commit.asset_consumptions:
+            condition = dag_from_json(self.dags[c.dag_id].spec_json).asset_condition
+            assert self.runs[c.run_key].dag_id == c.dag_id
+            for e in self.asset_events:
+                if (
+                    e.event_id in self.handled_asset_events
+                    and e.event_id <= c.through_event_id
+                    and condition is not None
+                    and assets.names(condition, e)
+                    and not self._is_pending(c.dag_id, e)
+                ):
+                    self.asset_event_runs.setdefault((c.dag_id, e.event_id), c.run_key)
+
+    def _is_pending(self, dag_id: str, event: AssetEventRow) -> bool:
+        row = self.asset_queue.get((dag_id, event.name, event.uri))
+        return row is not None and row.first_event_id <= event.event_id <= row.event_id
 
     def write_asset(self, name: str, *aliases: str, now: int = T0, uri: str = "") -> AssetEventRow:
         """Record that an asset was written."""

@@ -77,20 +77,28 @@ def published(state: State, dag: Dag, before: DagSpec | None) -> None:
     _forget_leaves(state, dag)
     if after is not None:
         _note_leaves(state, dag)
-    if before is None or before.asset_condition == after:
-        return
+    if before is not None and before.asset_condition != after:
+        _forget_unnamed(state, dag, after)
+
+
+def _forget_unnamed(state: State, dag: Dag, condition: dict[str, Any] | None) -> None:
+    """Drop what is pending of assets that the DAG does not wait for any more."""
     for key, row in list(dag.asset_queue.items()):
-        if after is None or not names(after, row):
+        if condition is None or not names(condition, row):
             del dag.asset_queue[key]
             state.drop_queued_asset(row)
 
 
 def restored(state: State, dag: Dag) -> None:
     """Take over a DAG of the last leader; only those that wait for assets are decoded."""
+    condition: dict[str, Any] | None = None
     if dag.row.active and '"asset_condition":' in dag.row.spec_json:
+        condition = dag.spec.asset_condition
         _note_leaves(state, dag)
-        if dag.asset_queue:
-            state.to_plan[dag.row.dag_id] = dag
+    if dag.asset_queue:
+        # Its schedule may have changed while nobody led.
+        _forget_unnamed(state, dag, condition)
+        state.to_plan[dag.row.dag_id] = dag
 
 
 def _note_leaves(state: State, dag: Dag) -> None:
@@ -207,6 +215,7 @@ def fire(state: State, dag: Dag) -> None:
             min(p.first_event_id for p in pending),
             max(p.event_id for p in pending),
             spec.catchup,
+            tuple(sorted({i for p in pending for i in (p.first_event_id, p.event_id)})),
         )
     )
     for one in pending:

@@ -64,6 +64,8 @@ class AssetConsumption:
     catchup: bool = False
     """Where the DAG has no earlier asset-triggered run: all events kept count, not only those since it is
     scheduled on assets."""
+    event_ids: tuple[int, ...] = ()
+    """First and newest of each asset that was pending: the run's, even if the DAG's schedule changes meanwhile."""
 
 
 @dataclass(slots=True)

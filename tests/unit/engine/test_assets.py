@@ -26,12 +26,9 @@ def write(world: World, *names: str, aliases: tuple[str, ...] = ()) -> list[Asse
 
 def got(world: World, dag_id: str = "c") -> list[list[int]]:
     """Return the events of each of the DAG's runs, oldest run first."""
+    found = world.store.asset_event_runs.items()
     return [
-        [
-            e
-            for (d, e), key in world.store.asset_event_runs.items()
-            if key == r.run_key and d == dag_id
-        ]
+        sorted(e for (d, e), key in found if key == r.run_key and d == dag_id)
         for r in world.runs(dag_id)
     ]
 

@@ -27,6 +27,9 @@ _upsert_queue = BulkInsert(
     " first_us = excluded.first_us, last_us = excluded.last_us,"
     " first_event_id = excluded.first_event_id, event_id = excluded.event_id",
 )
+_insert_event_runs = BulkInsert(
+    tables.asset_event_run, ("dag_id", "event_id", "run_key"), "ON CONFLICT DO NOTHING"
+)
 _UPSERT_ASSET = (
     "INSERT INTO asset (name, uri, asset_group, extra_json, watchers_json, created_us)"
     " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name, uri) DO UPDATE SET"
@@ -316,8 +319,10 @@ def apply_commit(transaction: Transaction, request: pb.CommitRequest) -> None:
             "DELETE FROM asset_queue WHERE dag_id = ? AND name = ? AND uri = ?",
             [(m.dag_id, m.name, m.uri) for m in request.dropped_asset_queue],
         )
-    for m in request.asset_consumptions:
-        _consume(transaction, m)
+    transaction.many(
+        "DELETE FROM asset_queue WHERE dag_id = ? AND event_id <= ?",
+        [(m.dag_id, m.through_event_id) for m in request.asset_consumptions],
+    )
     _upsert_queue.run(
         transaction,
         [
@@ -334,6 +339,14 @@ def apply_commit(transaction: Transaction, request: pb.CommitRequest) -> None:
             for m in request.asset_queue
         ],
     )
+    last = {m.dag_id: _last_consumed(transaction, m.dag_id) for m in request.asset_consumptions}
+    # Each run first gets what it was decided on: of two runs of a DAG, the first must not take it all.
+    _insert_event_runs.run(
+        transaction,
+        [(m.dag_id, i, m.run_key) for m in request.asset_consumptions for i in m.event_ids],
+    )
+    for m in request.asset_consumptions:
+        _consume(transaction, m, last[m.dag_id])
     for dag_id in {
         m.dag_id
         for m in (*request.dropped_asset_queue, *request.asset_consumptions, *request.asset_queue)
@@ -341,14 +354,16 @@ def apply_commit(transaction: Transaction, request: pb.CommitRequest) -> None:
         transaction.changes.append(("asset_queue", dag_id, "", ""))
 
 
-def _consume(transaction: Transaction, m: pb.AssetConsumption) -> None:
+def _last_consumed(session: Session, dag_id: str) -> int | None:
+    row = session.row("SELECT MAX(event_id) FROM asset_event_run WHERE dag_id = ?", (dag_id,))
+    return None if row is None or row[0] is None else int(row[0])
+
+
+def _consume(transaction: Transaction, m: pb.AssetConsumption, last: int | None) -> None:
     """Give a run the handled events of its DAG's assets that no earlier run of the DAG got."""
-    last = transaction.row(
-        "SELECT MAX(event_id) FROM asset_event_run WHERE dag_id = ?", (m.dag_id,)
-    )
     floor_us = 0
-    if last is not None and last[0] is not None:
-        first = min(int(last[0]) + 1, m.first_event_id)
+    if last is not None:
+        first = min(last + 1, m.first_event_id)
     else:
         first = 0
         if not m.catchup:
@@ -357,9 +372,13 @@ def _consume(transaction: Transaction, m: pb.AssetConsumption) -> None:
                 (m.dag_id,),
             )
             floor_us = int(since[0] or 0) if since is not None else 0
-    # What is pending counts in any case.
-    window = "e.event_id <= ? AND (e.event_id >= ? OR (e.event_id >= ? AND e.time_us > ?))"
-    bounds = (m.through_event_id, m.first_event_id, first, floor_us)
+    # What was pending counts in any case; what is pending now was overtaken, and is of a later run.
+    window = (
+        "e.event_id <= ? AND (e.event_id >= ? OR (e.event_id >= ? AND e.time_us > ?))"
+        " AND NOT EXISTS (SELECT 1 FROM asset_queue q WHERE q.dag_id = ? AND q.name = e.name"
+        " AND q.uri = e.uri AND e.event_id BETWEEN q.first_event_id AND q.event_id)"
+    )
+    bounds = (m.through_event_id, m.first_event_id, first, floor_us, m.dag_id)
     found: set[int] = set()
     for name, uri, alias in transaction.rows(
         "SELECT DISTINCT name, uri, alias FROM asset_use WHERE dag_id = ? AND kind = 'schedule'",
@@ -381,12 +400,6 @@ def _consume(transaction: Transaction, m: pb.AssetConsumption) -> None:
                 (*values, *bounds),
             )
         )
-    transaction.many(
-        "INSERT INTO asset_event_run (dag_id, event_id, run_key) VALUES (?, ?, ?)"
-        " ON CONFLICT DO NOTHING",
-        [(m.dag_id, event_id, m.run_key) for event_id in sorted(found)],
-    )
-    transaction.execute(
-        "DELETE FROM asset_queue WHERE dag_id = ? AND event_id <= ?",
-        (m.dag_id, m.through_event_id),
+    _insert_event_runs.run(
+        transaction, [(m.dag_id, event_id, m.run_key) for event_id in sorted(found)]
     )

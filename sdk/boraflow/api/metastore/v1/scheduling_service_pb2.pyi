@@ -1372,6 +1372,7 @@ class AssetConsumption(_message.Message):
     THROUGH_EVENT_ID_FIELD_NUMBER: _builtins.int
     CATCHUP_FIELD_NUMBER: _builtins.int
     FIRST_EVENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_IDS_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """The DAG."""
     run_key: _builtins.str
@@ -1384,6 +1385,10 @@ class AssetConsumption(_message.Message):
     """
     first_event_id: _builtins.int
     """Of the pending ones, the first."""
+    @_builtins.property
+    def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """First and newest of each asset that was pending: the run's, even if the DAG's schedule changed meanwhile."""
+
     def __init__(
         self,
         *,
@@ -1392,10 +1397,11 @@ class AssetConsumption(_message.Message):
         through_event_id: _builtins.int = ...,
         catchup: _builtins.bool = ...,
         first_event_id: _builtins.int = ...,
+        event_ids: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catchup", b"catchup", "dag_id", b"dag_id", "first_event_id", b"first_event_id", "run_key", b"run_key", "through_event_id", b"through_event_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catchup", b"catchup", "dag_id", b"dag_id", "event_ids", b"event_ids", "first_event_id", b"first_event_id", "run_key", b"run_key", "through_event_id", b"through_event_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,347 @@
+"""Assets in the metastore: what DAGs name, events with outcomes, consumption, lists; on both databases."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import grpc
+import pytest
+
+from boraflow.api.metastore.v1 import asset_service_pb2 as apb
+from boraflow.api.metastore.v1 import asset_service_pb2_grpc
+from boraflow.api.metastore.v1 import dag_service_pb2 as dpb
+from boraflow.api.metastore.v1 import execution_service_pb2 as epb
+from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
+from boraflow.api.model.v1 import asset_pb2
+from boraflow.api.model.v1 import states_pb2 as st
+from boraflow.model.spec import DagSpec, TaskSpec
+from boraflow.rpc.errors import from_rpc_error
+from tests.service.test_metastore_leading import NOW, attempt_row, run_row, success, task_row
+from tests.support.metastore import (  # noqa: F401
+    Leader,
+    MetastoreUnderTest,
+    database_url,
+    leader,
+    metastore,
+)
+
+pytestmark = pytest.mark.asyncio
+
+
+def spec(
+    dag_id: str,
+    outlets: tuple[dict[str, Any], ...] = (),
+    condition: dict[str, Any] | None = None,
+    inlets: tuple[dict[str, Any], ...] = (),
+    catchup: bool = False,
+) -> DagSpec:
+    task = TaskSpec("extract", outlets=outlets, inlets=inlets)
+    return DagSpec(
+        dag_id,
+        fileloc=f"{dag_id}.py",
+        tasks=(task,),
+        asset_condition=condition,
+        catchup=catchup,
+        is_paused_upon_creation=False,
+    )
+
+
+def named(name: str, uri: str = "", **more: Any) -> dict[str, Any]:
+    return {"name": name, "uri": uri or name, **more}
+
+
+def assets_of(under_test: MetastoreUnderTest) -> asset_service_pb2_grpc.AssetServiceStub:
+    return asset_service_pb2_grpc.AssetServiceStub(under_test.api().channel)
+
+
+async def written(
+    metastore: MetastoreUnderTest, leader: Leader, key: str, *events: dict[str, Any]
+) -> list[pb.AssetEventRow]:
+    """Have a task of DAG ``etl`` succeed with these events; return what the leader hears."""
+    await leader.commit(
+        new_runs=[run_row(key, f"run_{key}")],
+        new_tasks=[task_row(key)],
+        new_attempts=[attempt_row(f"a_{key}", run_key=key)],
+    )
+    api = metastore.api("executor")
+    result = success(f"a_{key}", asset_events_json=json.dumps(events))
+    call = api.execution.Report()
+    await call.write(epb.ReportRequest(sequence=1, ended=[epb.AttemptReport(result=result)]))
+    await call.read()
+    # A repeat of the report is answered, and records nothing.
+    await call.write(epb.ReportRequest(sequence=2, ended=[epb.AttemptReport(result=result)]))
+    await call.read()
+    call.cancel()
+    while True:
+        message = await leader.news.get()
+        if message.HasField("asset_news"):
+            return list(message.asset_news.events)
+
+
+async def unhandled(leader: Leader) -> list[int]:
+    answer = await leader.api.scheduling.ListUnhandledAttempts(
+        pb.ListUnhandledAttemptsRequest(epoch=leader.epoch)
+    )
+    return [e.event_id for e in answer.asset_events]
+
+
+def triggered(dag_id: str, key: str) -> pb.RunRow:
+    return run_row(
+        key, f"asset_triggered__{key}", dag_id=dag_id, run_type=st.RUN_TYPE_ASSET_TRIGGERED
+    )
+
+
+async def test_events_are_recorded_with_the_outcome_and_consumed_once(
+    metastore: MetastoreUnderTest, leader: Leader
+) -> None:
+    orders = named("orders", "s3://shop/orders", group="shop", extra={"a": 1})
+    await leader.publish(
+        spec("etl", (orders, {"alias": "stock"})),
+        spec("report", (), {"all": [{"asset": orders}, {"alias": {"name": "stock"}}]}, (orders,)),
+    )
+    rows = await written(
+        metastore,
+        leader,
+        "r1",
+        {**orders, "extra": {"rows": 3}},
+        {**named("shelf"), "aliases": ["stock"], "asset_extra": {"b": 2}},
+    )
+    assert [(r.name, list(r.aliases)) for r in rows] == [("orders", []), ("shelf", ["stock"])]
+    assert await unhandled(leader) == [r.event_id for r in rows]
+    await leader.commit(
+        handled_asset_events=[rows[0].event_id],
+        asset_queue=[
+            pb.AssetQueueRow(
+                dag_id="report",
+                name="orders",
+                uri="s3://shop/orders",
+                first_us=NOW,
+                last_us=NOW,
+                event_id=rows[0].event_id,
+                first_event_id=rows[0].event_id,
+            )
+        ],
+    )
+    stub = assets_of(metastore)
+    queued = await stub.ListQueuedAssetEvents(apb.ListQueuedAssetEventsRequest(dag_id="report"))
+    assert [q.asset_name for q in queued.queued] == ["orders"]
+    state = [
+        m async for m in leader.api.scheduling.LoadState(pb.LoadStateRequest(epoch=leader.epoch))
+    ][-1]
+    assert [q.event_id for q in state.asset_queue] == [rows[0].event_id]
+    assert [e.event_id for e in state.asset_events] == [rows[1].event_id]
+    consumption = pb.AssetConsumption(
+        dag_id="report",
+        run_key="c1",
+        first_event_id=rows[0].event_id,
+        through_event_id=rows[1].event_id,
+    )
+    await leader.commit(
+        handled_asset_events=[rows[1].event_id],
+        new_runs=[triggered("report", "c1")],
+        asset_consumptions=[consumption],
+    )
+    assert await unhandled(leader) == []
+    found = await stub.ListAssetEvents(
+        apb.ListAssetEventsRequest(
+            triggered_dag_id="report", triggered_run_id="asset_triggered__c1", ascending=True
+        )
+    )
+    assert [e.asset_name for e in found.events] == ["orders", "shelf"]
+    assert json.loads(found.events[0].extra_json) == {"rows": 3}
+    assert found.events[0].source_task_id == "extract"
+    assert [r.run_id for r in found.events[1].triggered_runs] == ["asset_triggered__c1"]
+    assert not (await stub.ListQueuedAssetEvents(apb.ListQueuedAssetEventsRequest())).queued
+    # The next run gets only what came since.
+    (third,) = await written(metastore, leader, "r2", orders)
+    await leader.commit(
+        handled_asset_events=[third.event_id],
+        new_runs=[triggered("report", "c2")],
+        asset_consumptions=[
+            pb.AssetConsumption(
+                dag_id="report",
+                run_key="c2",
+                first_event_id=third.event_id,
+                through_event_id=third.event_id,
+            )
+        ],
+    )
+    context = await metastore.api("executor").execution.ReadAssetEvents(
+        epb.ReadAssetEventsRequest(
+            triggered_dag_id="report", triggered_run_id="asset_triggered__c2"
+        )
+    )
+    assert [e.event_id for e in context.events] == [third.event_id]
+    of_alias = await metastore.api("executor").execution.ReadAssetEvents(
+        epb.ReadAssetEventsRequest(alias="stock", limit=5, descending=True, after_us=1)
+    )
+    assert [e.asset_name for e in of_alias.events] == ["shelf"]
+    asset = (await stub.GetAsset(apb.GetAssetRequest(asset="s3://shop/orders"))).asset
+    assert (asset.name, asset.group, asset.event_count) == ("orders", "shop", 2)
+    assert [(u.dag_id, u.task_id) for u in asset.producers] == [("etl", "extract")]
+    assert [u.dag_id for u in asset.readers] == ["report"]
+    assert list(asset.consumer_dag_ids) == ["report"]
+    (alias,) = (await stub.ListAssetAliases(apb.ListAssetAliasesRequest())).aliases
+    assert (alias.name, list(alias.asset_names)) == ("stock", ["shelf"])
+    assert list(alias.consumer_dag_ids) == ["report"]
+
+
+async def test_the_first_run_gets_what_happened_since_the_dag_waits(
+    metastore: MetastoreUnderTest, leader: Leader
+) -> None:
+    a = named("a")
+    await leader.publish(spec("etl", (a,)))
+    (old,) = await written(metastore, leader, "r1", a)
+    await leader.commit(handled_asset_events=[old.event_id])
+    await leader.publish(
+        spec("late", condition={"asset": a}), spec("all", condition={"asset": a}, catchup=True)
+    )
+    (new,) = await written(metastore, leader, "r2", a)
+    keys = {"first_event_id": new.event_id, "through_event_id": new.event_id}
+    await leader.commit(
+        handled_asset_events=[new.event_id],
+        new_runs=[triggered("late", "c1"), triggered("all", "c2")],
+        asset_consumptions=[
+            pb.AssetConsumption(dag_id="late", run_key="c1", **keys),
+            pb.AssetConsumption(dag_id="all", run_key="c2", catchup=True, **keys),
+        ],
+    )
+    stub = assets_of(metastore)
+    for dag_id, expected in (("late", [new.event_id]), ("all", [old.event_id, new.event_id])):
+        found = await stub.ListAssetEvents(
+            apb.ListAssetEventsRequest(triggered_dag_id=dag_id, ascending=True)
+        )
+        assert [e.event_id for e in found.events] == expected, dag_id
+
+
+async def test_of_assets_that_share_a_uri_the_first_is_active(
+    metastore: MetastoreUnderTest, leader: Leader
+) -> None:
+    first, second, other = named("one", "s3://x"), named("two", "s3://x"), named("three")
+    await leader.publish(spec("etl", (first,)), spec("copy", (second,)), spec("more", (other,)))
+    stub = assets_of(metastore)
+
+    async def active(everything: bool = False) -> list[str]:
+        answer = await stub.ListAssets(apb.ListAssetsRequest(include_inactive=everything))
+        return [a.name for a in answer.assets]
+
+    assert await active() == ["one", "three"]
+    assert await active(True) == ["one", "three", "two"]
+    answer = await metastore.api("executor").execution.CheckAssets(
+        epb.CheckAssetsRequest(
+            assets=[asset_pb2.Asset(**a) for a in (first, second, named("unknown"))]
+        )
+    )
+    assert [a.name for a in answer.inactive] == ["two"]
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.CreateAssetEvent(apb.CreateAssetEventRequest(asset="two"))
+    assert from_rpc_error(refused.value).reason == "ASSET_INACTIVE"
+    # The file of the first is gone: its name and URI are free.
+    await leader.api.scheduling.PublishParse(
+        pb.PublishParseRequest(
+            epoch=leader.epoch, bundle="dags", manifest_digest="m" * 64, removed_files=["etl.py"]
+        )
+    )
+    assert await active() == ["three", "two"]
+    # It comes back too late.
+    await leader.publish(spec("etl", (first,)))
+    assert await active() == ["three", "two"]
+    await leader.publish(spec("copy", ()))
+    assert await active() == ["one", "three"]
+
+
+async def test_lists_have_pages_and_filters(metastore: MetastoreUnderTest, leader: Leader) -> None:
+    outlets = tuple(named(f"n{i}", f"file:///100%_{i}") for i in range(5))
+    await leader.publish(spec("etl", outlets), spec("other", (named("z"),)))
+    stub = assets_of(metastore)
+    seen: list[str] = []
+    token = ""
+    while True:
+        page = await stub.ListAssets(
+            apb.ListAssetsRequest(page_size=2, page_token=token, dag_id="etl")
+        )
+        seen += [a.name for a in page.assets]
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == [f"n{i}" for i in range(5)]
+    for search, count in (("100%_", 5), ("0%_3", 1), ("%", 5), ("N", 5), ("x", 0)):
+        answer = await stub.ListAssets(apb.ListAssetsRequest(search=search))
+        assert len(answer.assets) == count, search
+    for i in range(3):
+        await stub.CreateAssetEvent(
+            apb.CreateAssetEventRequest(asset=f"n{i % 2}", extra_json=f'{{"i": {i}}}')
+        )
+    newest = await stub.ListAssetEvents(apb.ListAssetEventsRequest(asset="n0", page_size=1))
+    assert json.loads(newest.events[0].extra_json)["i"] == 2
+    older = await stub.ListAssetEvents(
+        apb.ListAssetEventsRequest(asset="n0", page_size=1, page_token=newest.next_page_token)
+    )
+    assert json.loads(older.events[0].extra_json)["i"] == 0
+    assert not older.next_page_token
+
+
+async def test_an_event_made_by_a_person_is_made_once(
+    metastore: MetastoreUnderTest, leader: Leader
+) -> None:
+    await leader.publish(spec("etl", (named("a"),)))
+    stub = assets_of(metastore)
+    request = apb.CreateAssetEventRequest(asset="a", request_id="0c1b", partition_key="2026")
+    one = await stub.CreateAssetEvent(request)
+    assert await stub.CreateAssetEvent(request) == one
+    assert (one.event.actor, one.event.partition_key) == ("admin", "2026")
+    message = await leader.news.get()
+    while not message.HasField("asset_news"):
+        message = await leader.news.get()
+    assert [e.event_id for e in message.asset_news.events] == [one.event.event_id]
+    for bad, reason in (
+        (apb.CreateAssetEventRequest(asset="nope"), "ASSET_NOT_FOUND"),
+        (apb.CreateAssetEventRequest(), "FIELD_MISSING"),
+        (apb.CreateAssetEventRequest(asset="a", extra_json="[1]"), "JSON_INVALID"),
+        (apb.CreateAssetEventRequest(asset="a", partition_key="k" * 251), "PARTITION_KEY_INVALID"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.CreateAssetEvent(bad)
+        assert from_rpc_error(refused.value).reason == reason
+    with pytest.raises(grpc.aio.AioRpcError) as denied:
+        viewer = asset_service_pb2_grpc.AssetServiceStub(metastore.api("executor").channel)
+        await viewer.CreateAssetEvent(request)
+    assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_what_to_materialize_must_be_clear(
+    metastore: MetastoreUnderTest, leader: Leader
+) -> None:
+    a, b = named("a"), named("b")
+    await leader.publish(spec("etl", (a,)), spec("copy", (a,)), spec("reader", (), {"asset": b}))
+    asked: list[pb.RelayedCommand] = []
+
+    def decide(command: pb.RelayedCommand) -> pb.CommitRequest:
+        asked.append(command)
+        return pb.CommitRequest(
+            new_runs=[run_row("m1", "made", dag_id="copy")],
+            replies=[
+                pb.CommandReply(
+                    command_id=command.command_id,
+                    code="OK",
+                    value_json='{"run_key": "m1", "run_id": "made"}',
+                )
+            ],
+        )
+
+    leader.decide = decide
+    stub = assets_of(metastore)
+    for request, reason in (
+        (apb.MaterializeAssetRequest(asset="a"), "ASSET_AMBIGUOUS"),
+        (apb.MaterializeAssetRequest(asset="b"), "ASSET_NOT_PRODUCED"),
+        (apb.MaterializeAssetRequest(asset="a", dag_id="reader"), "ASSET_NOT_PRODUCED"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.MaterializeAsset(request)
+        assert from_rpc_error(refused.value).reason == reason
+    made = await stub.MaterializeAsset(apb.MaterializeAssetRequest(asset="a", dag_id="copy"))
+    assert made.run.run_id == "made"
+    assert asked[0].trigger_run.run_type == st.RUN_TYPE_ASSET_MATERIALIZATION
+    dag = (await metastore.api().dags.GetDag(dpb.GetDagRequest(dag_id="reader"))).dag
+    assert json.loads(dag.asset_condition_json) == {"asset": b}
