@@ -58,3 +58,9 @@ class BaseNotifier:
             asyncio.run(clone.async_notify(context))
             return
         clone.notify(context)
+
+
+def mails(task: Any, word: str) -> bool:
+    """Say whether a task wants a mail when a try has ended so."""
+    wanted = {"failure": "email_on_failure", "retry": "email_on_retry"}.get(word)
+    return bool(wanted and getattr(task, "email", None) and getattr(task, wanted, True))

@@ -262,6 +262,8 @@ SECTIONS: dict[str, type[Settings]] = {
 #: Variables that are read elsewhere, with what they mean.
 OTHER_VARIABLES: dict[str, str] = {
     "BORAFLOW_TOKEN": "Secret that calls carry; else the token file of the service or, for `bora`, `admin.token`.",
+    "BORAFLOW_EMAIL_CONN_ID": "Connection of the mail server that a task's `email` is sent through; `smtp_default` by"
+    " default.",
     "BORAFLOW_UI_URL": "Address of the dashboard in links that tasks make (`ti.log_url`), such as"
     " `https://boraflow.example.org`; `bora up` sets it.",
     "BORAFLOW_AIRFLOW_IMPORTS": "What `import airflow` gives in DAG files: `boraflow` (the default), Boraflow's own"

@@ -13,6 +13,7 @@ from boraflow.client import ApiError
 from boraflow.client.models import Run
 from boraflow.model.states import HitlState
 from tests.support.cluster import Cluster, eventually
+from tests.support.mail import smtp_server
 
 pytestmark = pytest.mark.e2e
 DAGS = Path(__file__).parent / "dags"
@@ -24,7 +25,7 @@ def ops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(home, environ={"E2E_RECORD": str(home / "record")}) as cluster:
         cluster.client.pools.set("ops_small", 1)
         shutil.copy(DAGS / "operators.py", cluster.dags_folder / "operators.py")
-        cluster.wait_for_dag("ops_deadline")
+        cluster.wait_for_dag("ops_mail")
         yield cluster
 
 
@@ -99,3 +100,19 @@ def test_a_missed_deadline_calls_back(ops: Cluster) -> None:
     eventually(lambda: client.hitl.list("ops_deadline").items, "it asks")
     client.hitl.respond("ops_deadline", run.run_id, "wait", ["Approve"])
     assert client.runs.wait("ops_deadline", run.run_id, timeout=30).state == "success"
+
+
+def test_mail_for_failed_tasks_even_where_the_worker_died(ops: Cluster) -> None:
+    with smtp_server() as (port, kept):
+        ops.client.connections.set(
+            "smtp_default",
+            conn_type="smtp",
+            host="127.0.0.1",
+            port=port,
+            extra_json='{"from_email": "flow@example.com"}',
+        )
+        run = ops.run("ops_mail")
+        assert run.state == "failed"
+        eventually(lambda: len(kept) == 2, "both mails")
+    assert sorted(m.receivers[0] for m in kept) == ["ada@example.com", "bob@example.com"]
+    assert all(run.run_id in m.body for m in kept)

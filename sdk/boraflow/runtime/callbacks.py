@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from boraflow._clock import from_micros
 from boraflow._context import make_context, pop_context, push_context
+from boraflow._notifier import mails
 from boraflow._task_instance import RuntimeTaskInstance
 from boraflow.exceptions import BoraflowException
 from boraflow.model.attempt import AttemptRequest, Comms, RunnerReport
@@ -38,6 +39,16 @@ def call_all(callbacks: list[Callable[..., Any]], context: Any, name: str) -> li
             errors.append(err)
             log.exception("Error when executing %s", name)
     return errors
+
+
+def callbacks_of(task: Any, word: str) -> list[Callable[..., Any]]:
+    """Return what is called when a task's try has ended so: its callbacks, and the mail it asks for."""
+    found: list[Callable[..., Any]] = list(getattr(task, f"on_{word}_callback", None) or ())
+    if mails(task, word):
+        from boraflow.notifiers.smtp import alert
+
+        found.append(alert(task.email))
+    return found
 
 
 def run_callbacks(request: AttemptRequest, dag: DAG, comms: Comms, start: Micros) -> RunnerReport:
@@ -79,7 +90,11 @@ def run_callbacks(request: AttemptRequest, dag: DAG, comms: Comms, start: Micros
                     continue
                 owner: Any = dag if name.startswith("dag_on_") else task
                 attribute = f"{name.removeprefix('dag_')}_callback"
-                callbacks = getattr(owner, attribute, None) or []
+                callbacks = (
+                    getattr(dag, attribute, None) or []
+                    if owner is dag
+                    else callbacks_of(task, name.removeprefix("on_"))
+                )
                 if not callbacks:
                     log.warning("%s has no %s in this version of its file", owner, attribute)
                 problems += call_all(list(callbacks), context, attribute)

@@ -60,7 +60,7 @@ from boraflow.exceptions import (
 from boraflow.model.attempt import AttemptRequest, Comms, RunnerReport
 from boraflow.model.rows import AttemptResult, Micros
 from boraflow.model.states import AttemptKind, Outcome
-from boraflow.runtime.callbacks import call_all, run_callbacks
+from boraflow.runtime.callbacks import call_all, callbacks_of, run_callbacks
 from boraflow.runtime.failure import log_failure, now_micros, one_line
 
 if TYPE_CHECKING:
@@ -430,12 +430,12 @@ class _Attempt:
         self._tell("failed", error=err)
         if will_retry:
             self.ti.state = "up_for_retry"
-            if task.on_retry_callback:
-                self._call_back("retry", task.on_retry_callback)
+            if callbacks := callbacks_of(task, "retry"):
+                self._call_back("retry", callbacks)
         else:
             self.ti.state = "failed"
-            if task.on_failure_callback:
-                self._call_back("failure", task.on_failure_callback)
+            if callbacks := callbacks_of(task, "failure"):
+                self._call_back("failure", callbacks)
         return result
 
     def _ask_policy(self, policy: Any, err: BaseException, result: AttemptResult) -> None:

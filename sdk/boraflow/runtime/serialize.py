@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from boraflow._notifier import mails
 from boraflow._notset import is_arg_set
 from boraflow.airflow.priority import weights_of
 from boraflow.exceptions import AirflowDagInconsistent
@@ -169,7 +170,9 @@ def feeding_tasks(dag: DAG) -> dict[str, bool]:
 def _task(dag: DAG, task: Any, mapped: MapSpec | None, feeds: bool) -> TaskSpec:
     operator_class = task.operator_class
     callbacks = tuple(
-        name for name in _TASK_CALLBACKS if getattr(task, f"on_{name}_callback", None)
+        name
+        for name in _TASK_CALLBACKS
+        if getattr(task, f"on_{name}_callback", None) or mails(task, name)
     )
     is_sensor = bool(getattr(operator_class, "is_boraflow_sensor", False))
     group = task.task_group

@@ -10,6 +10,7 @@ from typing import Any
 from boraflow import DAG, DeadlineAlert, DeadlineReference, Param, SyncCallback, TaskGroup, task
 from boraflow.operators.empty import EmptyOperator
 from boraflow.operators.hitl import ApprovalOperator, HITLEntryOperator
+from boraflow.operators.python import PythonOperator
 from boraflow.operators.trigger_dagrun import TriggerDagRunOperator
 from boraflow.sensors.external_task import ExternalTaskSensor
 
@@ -79,3 +80,13 @@ with DAG(
     ],
 ):
     ApprovalOperator(task_id="wait", subject="Go on?")
+
+
+def fall() -> None:
+    """Die without a word, so that nobody in the worker can send the mail."""
+    os.kill(os.getpid(), 9)
+
+
+with DAG("ops_mail", schedule=None):
+    PythonOperator(task_id="dies", python_callable=fall, email="ada@example.com")
+    PythonOperator(task_id="fails", python_callable=lambda: 1 // 0, email="bob@example.com")

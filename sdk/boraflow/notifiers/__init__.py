@@ -1,0 +1,1 @@
+"""Notifiers: callbacks that tell people by mail, Slack or a webhook."""
