@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import json
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -52,9 +53,24 @@ def read_token(name: str, environ: Mapping[str, str] | None = None) -> str | Non
         raise ConfigError(f"cannot read the token {path}: {error.strerror}") from error
 
 
-def _setting(default: Any, doc: str, *, env: str | None = None) -> Any:
-    """Declare a field. ``env`` replaces the name ``BORAFLOW_<SECTION>_<FIELD>``."""
-    metadata = {"doc": doc, "env": env}
+def _setting(
+    default: Any,
+    doc: str,
+    *,
+    env: str | None = None,
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
+) -> Any:
+    """Declare a field.
+
+    Args:
+        default: its value, or a function that makes it.
+        doc: a sentence or two for the reference page.
+        env: instead of the name ``BORAFLOW_<SECTION>_<FIELD>``.
+        choices: all values that it may have.
+        secret: ``bora config`` does not show it unasked.
+    """
+    metadata = {"doc": doc, "env": env, "choices": choices, "secret": secret}
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -66,7 +82,10 @@ class Settings:
 
     home: Path = _setting(home, "Folder that holds all state.", env="BORAFLOW_HOME")
     log_level: str = _setting(
-        "info", "`debug`, `info`, `warning` or `error`.", env="BORAFLOW_LOG_LEVEL"
+        "info",
+        "`debug`, `info`, `warning` or `error`.",
+        env="BORAFLOW_LOG_LEVEL",
+        choices=("debug", "info", "warning", "error"),
     )
     log_json: bool = _setting(
         False, "Log one JSON object a line instead of text.", env="BORAFLOW_LOG_JSON"
@@ -92,6 +111,7 @@ class MetastoreSettings(Settings):
         "",
         "SQLAlchemy URL, such as `postgresql://user@host/boraflow`; empty is SQLite in the home folder.",
         env="BORAFLOW_DATABASE_URL",
+        secret=True,
     )
     logs_url: str = _setting(
         "",
@@ -108,6 +128,7 @@ class MetastoreSettings(Settings):
         "Keys that encrypt variables and connections, comma separated, the first one encrypts;"
         " empty is `fernet.key` in the home folder.",
         env="BORAFLOW_FERNET_KEY",
+        secret=True,
     )
     auto_migrate: bool = _setting(True, "Bring the database's schema up to date at start.")
     dags_are_paused_at_creation: bool = _setting(
@@ -170,12 +191,16 @@ class SchedulerSettings(Settings):
         "glob",
         "How `.airflowignore` is read: `glob`, as `.gitignore`, or `regexp`.",
         env="BORAFLOW_DAG_IGNORE_FILE_SYNTAX",
+        choices=("glob", "regexp"),
     )
     rescan_seconds: float = _setting(
         60.0, "The DAG folder is looked through again so often, beside being watched."
     )
     alert_webhook_url: str = _setting(
-        "", "Is sent a JSON message when a run fails.", env="BORAFLOW_ALERT_WEBHOOK_URL"
+        "",
+        "Is sent a JSON message when a run fails.",
+        env="BORAFLOW_ALERT_WEBHOOK_URL",
+        secret=True,
     )
 
 
@@ -234,7 +259,12 @@ class ClientSettings(Settings):
         "127.0.0.1:7781", "The metastore.", env="BORAFLOW_METASTORE_ADDRESS"
     )
     timeout_seconds: float = _setting(30.0, "Longest time for one call.")
-    output: str = _setting("table", "`table`, `json` or `yaml`.", env="BORAFLOW_OUTPUT")
+    output: str = _setting(
+        "table",
+        "`table`, `json` or `yaml`.",
+        env="BORAFLOW_OUTPUT",
+        choices=("table", "json", "yaml"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +276,9 @@ class SecretsSettings(Settings):
         "Class path of a secrets backend, such as `boraflow.secrets.LocalFilesystemBackend`; empty is none.",
     )
     backend_kwargs: str = _setting(
-        "", 'Its arguments, as JSON: `{"connections_file_path": "/run/secrets/connections.json"}`.'
+        "",
+        'Its arguments, as JSON: `{"connections_file_path": "/run/secrets/connections.json"}`.',
+        secret=True,
     )
 
 
@@ -285,78 +317,146 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
 
-def _parse(kind: Any, value: Any, where: str) -> Any:
-    """Return ``value`` (text of a variable, or a TOML value) as ``kind``."""
+def _parse(field: dataclasses.Field[Any], kind: Any, value: Any, where: str) -> Any:
+    """Return ``value`` (text of a variable, or a TOML value) as the field has it.
+
+    Raises:
+        ConfigError: it cannot be that; ``where`` says where it stands.
+    """
     try:
-        if kind is bool:
-            if isinstance(value, bool):
-                return value
-            word = str(value).strip().lower()
-            if word in _TRUE:
-                return True
-            if word in _FALSE:
-                return False
-            raise ValueError
-        if kind is int:
-            if isinstance(value, bool):
-                raise ValueError
-            return int(str(value).replace("_", ""))
-        if kind is float:
-            if isinstance(value, bool):
-                raise ValueError
-            return float(value)
-        if kind is Path:
-            return Path(str(value)).expanduser().absolute()
-        if kind is str:
-            if not isinstance(value, str):
-                raise ValueError
-            return value
-        if typing.get_origin(kind) is tuple:
-            items = value.split(",") if isinstance(value, str) else list(value)
-            return tuple(s for item in items if (s := str(item).strip()))
-        if typing.get_origin(kind) is dict:
-            if isinstance(value, dict):
-                return {str(k): str(v) for k, v in value.items()}
-            pairs = [p for p in value.split(",") if p.strip()]
-            return {k.strip(): v.strip() for k, v in (p.split("=", 1) for p in pairs)}
+        parsed = _as(kind, value)
     except (ValueError, TypeError, AttributeError):
         names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
         expected = names.get(
             kind, "a list" if typing.get_origin(kind) is tuple else "key=value pairs"
         )
         raise ConfigError(f"{where}: {expected} is expected, not {value!r}") from None
+    choices = field.metadata.get("choices")
+    if choices and parsed not in choices:
+        raise ConfigError(
+            f"{where}: one of {', '.join(choices)} is expected, not {parsed!r}{_near(parsed, choices)}"
+        )
+    if kind in (int, float) and not parsed >= 0:
+        raise ConfigError(f"{where}: a number from 0 is expected, not {parsed}")
+    return parsed
+
+
+def _as(kind: Any, value: Any) -> Any:
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        word = str(value).strip().lower()
+        if word in _TRUE:
+            return True
+        if word in _FALSE:
+            return False
+        raise ValueError
+    if kind is int:
+        if isinstance(value, bool):
+            raise ValueError
+        return int(str(value).replace("_", ""))
+    if kind is float:
+        if isinstance(value, bool):
+            raise ValueError
+        return float(value)
+    if kind is Path:
+        return Path(str(value)).expanduser().absolute()
+    if kind is str:
+        if not isinstance(value, str):
+            raise ValueError
+        return value
+    if typing.get_origin(kind) is tuple:
+        items = value.split(",") if isinstance(value, str) else list(value)
+        return tuple(s for item in items if (s := str(item).strip()))
+    if typing.get_origin(kind) is dict:
+        if isinstance(value, dict):
+            return {str(k): str(v) for k, v in value.items()}
+        pairs = [p for p in value.split(",") if p.strip()]
+        return {k.strip(): v.strip() for k, v in (p.split("=", 1) for p in pairs)}
     raise TypeError(f"no reader for {kind}")
 
 
-def _config_path(environ: Mapping[str, str]) -> Path:
+def config_path(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the settings file: ``BORAFLOW_CONFIG``, else ``boraflow.toml`` in the home folder."""
+    environ = os.environ if environ is None else environ
     named = environ.get("BORAFLOW_CONFIG")
     return Path(named).expanduser() if named else home(environ) / "boraflow.toml"
 
 
-def _read_toml(environ: Mapping[str, str]) -> dict[str, Any]:
-    path = _config_path(environ)
-    try:
-        data = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        if environ.get("BORAFLOW_CONFIG"):
-            raise ConfigError(f"BORAFLOW_CONFIG: there is no file {path}") from None
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    for section, values in data.items():
+class _File:
+    """The settings file: its values by section and key, where each stands, and all that is wrong with it."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.path = config_path(environ)
+        self.problems: list[str] = []
+        self.data: dict[str, dict[str, Any]] = {}
+        self._lines: list[str] = []
+        try:
+            text = self.path.read_text(encoding="utf-8")
+            self._lines = text.splitlines()
+            data = tomllib.loads(text)
+        except FileNotFoundError:
+            if environ.get("BORAFLOW_CONFIG"):
+                self.problems.append(f"BORAFLOW_CONFIG: there is no file {self.path}")
+            return
+        except tomllib.TOMLDecodeError as error:
+            found = re.search(r"line (\d+)", str(error))
+            line = f":{found[1]}" if found else ""
+            self.problems.append(f"{self.path}{line}: is not valid TOML: {error}")
+            return
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(f"cannot read {self.path}: {error}")
+            return
+        for section, values in data.items():
+            self._check(section, values)
+
+    def _check(self, section: str, values: Any) -> None:
+        where = self.where(section)
         if section not in SECTIONS:
-            raise ConfigError(f"{path}: unknown section [{section}]{_near(section, SECTIONS)}")
-        fields = {f.name for f in dataclasses.fields(SECTIONS[section])} - {"home"}
+            self.problems.append(f"{where}: unknown section [{section}]{_near(section, SECTIONS)}")
+            return
         if not isinstance(values, dict):
-            raise ConfigError(f"{path}: [{section}] is expected to be a table")
-        for key in values:
+            self.problems.append(f"{where}: [{section}] is expected to be a table")
+            return
+        fields = {f.name: f for f in dataclasses.fields(SECTIONS[section]) if f.name != "home"}
+        hints = typing.get_type_hints(SECTIONS[section])
+        self.data[section] = {}
+        for key, value in values.items():
+            where = self.where(section, key)
             if key not in fields:
-                raise ConfigError(
-                    f"{path}: unknown setting {key!r} in [{section}]{_near(key, fields)}"
-                )
-    return data
+                others = [
+                    s
+                    for s, cls in SECTIONS.items()
+                    if key in {f.name for f in dataclasses.fields(cls)}
+                ]
+                hint = _near(key, fields) or (f"; it is one of [{others[0]}]" if others else "")
+                self.problems.append(f"{where}: unknown setting {key!r} in [{section}]{hint}")
+                continue
+            try:
+                parsed = _parse(fields[key], hints[key], value, f"{where}: [{section}] {key}")
+            except ConfigError as error:
+                self.problems.append(str(error))
+                continue
+            self.data[section][key] = parsed
+
+    def where(self, section: str, key: str | None = None) -> str:
+        """Return file and line of a section or of a key in it."""
+        inside = ""
+        for number, line in enumerate(self._lines, start=1):
+            text = line.strip()
+            if text.startswith("["):
+                inside = text.strip("[]").partition("]")[0].strip().strip("\"'")
+                if key is None and inside == section:
+                    return f"{self.path}:{number}"
+                continue
+            name, sign, _ = text.partition("=")
+            if not sign:
+                continue
+            dotted = name.replace('"', "").replace("'", "").replace(" ", "").strip()
+            full = f"{inside}.{dotted}" if inside else dotted
+            if (key is None and full.partition(".")[0] == section) or full == f"{section}.{key}":
+                return f"{self.path}:{number}"
+        return str(self.path)
 
 
 def _address_of_up(environ: Mapping[str, str]) -> str:
@@ -427,37 +527,104 @@ def load_settings(
         ConfigError: a value cannot be read, or the settings file has an unknown key.
     """
     environ = os.environ if environ is None else environ
-    cls = SECTIONS[section]
-    toml = _read_toml(environ)
-    table = toml.get(section, {})
-    # What the home folder's file says of a shared variable holds for every section that reads it.
-    shared: dict[str, tuple[str, Any]] = {}
-    for other, values in toml.items():
-        for field in dataclasses.fields(SECTIONS[other]):
-            if field.metadata.get("env") and field.name in values:
-                shared[field.metadata["env"]] = (f"[{other}] {field.name}", values[field.name])
-    hints = typing.get_type_hints(cls)
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(cls):
-        name = variable_of(section, field)
-        if (given := overrides.pop(field.name, None)) is not None:
-            values[field.name] = given
-        elif name in environ:
-            values[field.name] = _parse(hints[field.name], environ[name], name)
-        elif field.name in table:
-            values[field.name] = _parse(
-                hints[field.name], table[field.name], f"[{section}] {field.name}"
-            )
-        elif name in shared:
-            where, value = shared[name]
-            values[field.name] = _parse(hints[field.name], value, where)
-        elif field.name == "home":
-            values["home"] = home(environ)
-        elif field.name == "metastore_address":
-            # One variable for who serves and who dials: the metastore's own address is the default.
-            own = toml.get("metastore", {}).get("address")
-            if own or (own := _address_of_up(environ)):
-                values[field.name] = own
+    found = find_settings(section, environ, _checked(environ), overrides)
     if overrides:
         raise TypeError(f"unknown settings: {', '.join(sorted(overrides))}")
-    return cls(**values)
+    return SECTIONS[section](**{f.key: f.value for f in found})
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSetting:
+    """A setting, and where its value comes from."""
+
+    section: str
+    key: str
+    variable: str
+    value: Any
+    source: str
+    """A variable's name, ``FILE:LINE``, ``option``, ``bora up`` or ``default``."""
+    secret: bool
+    doc: str
+
+
+def _checked(environ: Mapping[str, str]) -> _File:
+    file = _File(environ)
+    if file.problems:
+        raise ConfigError(file.problems[0])
+    return file
+
+
+def find_settings(
+    section: str,
+    environ: Mapping[str, str] | None = None,
+    file: _File | None = None,
+    overrides: dict[str, Any] | None = None,
+) -> list[FoundSetting]:
+    """Return all settings of a section; takes what it uses from ``overrides``.
+
+    Raises:
+        ConfigError: a value cannot be read, or the settings file has a mistake.
+    """
+    environ = os.environ if environ is None else environ
+    file = _checked(environ) if file is None else file
+    overrides = {} if overrides is None else overrides
+    cls = SECTIONS[section]
+    table = file.data.get(section, {})
+    # What the file says of a variable that several sections share holds for each of them.
+    shared: dict[str, tuple[str, str]] = {}
+    for other, values in file.data.items():
+        for field in dataclasses.fields(SECTIONS[other]):
+            if field.metadata.get("env") and field.name in values:
+                shared[field.metadata["env"]] = (other, field.name)
+    hints = typing.get_type_hints(cls)
+    out: list[FoundSetting] = []
+    for field in dataclasses.fields(cls):
+        key, name = field.name, variable_of(section, field)
+        if (given := overrides.pop(key, None)) is not None:
+            value, source = given, "option"
+        elif name in environ:
+            value, source = _parse(field, hints[key], environ[name], name), name
+        elif key in table:
+            value, source = table[key], file.where(section, key)
+        elif name in shared:
+            value, source = file.data[shared[name][0]][shared[name][1]], file.where(*shared[name])
+        elif key == "home":
+            value, source = home(environ), "default"
+        elif key == "metastore_address" and (own := file.data.get("metastore", {}).get("address")):
+            # One variable for who serves and who dials: the metastore's own address is the default.
+            value, source = own, file.where("metastore", "address")
+        elif key == "metastore_address" and (own := _address_of_up(environ)):
+            value, source = own, "bora up"
+        elif field.default is not dataclasses.MISSING:
+            value, source = field.default, "default"
+        else:
+            assert field.default_factory is not dataclasses.MISSING
+            value, source = field.default_factory(), "default"
+        out.append(
+            FoundSetting(
+                section,
+                key,
+                name,
+                value,
+                source,
+                bool(field.metadata.get("secret")),
+                field.metadata["doc"],
+            )
+        )
+    return out
+
+
+def problems(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return a line for each mistake in the settings file and in the variables."""
+    environ = os.environ if environ is None else environ
+    out = list(_File(environ).problems)
+    for section, cls in SECTIONS.items():
+        hints = typing.get_type_hints(cls)
+        for field in dataclasses.fields(cls):
+            name = variable_of(section, field)
+            if name in environ:
+                try:
+                    _parse(field, hints[field.name], environ[name], name)
+                except ConfigError as error:
+                    out.append(str(error))
+    return list(dict.fromkeys([*out, *unknown_variables(environ)]))

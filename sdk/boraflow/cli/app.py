@@ -12,6 +12,7 @@ from boraflow.cli import (
     assets,
     backfill,
     bundles,
+    config,
     connections,
     dags,
     db,
@@ -97,6 +98,7 @@ app.add_typer(variables.app, name="variables")
 app.add_typer(connections.app, name="connections")
 app.add_typer(executors.app, name="executors")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)
 
