@@ -229,7 +229,9 @@ def emitted(
                 event["asset_extra"] = asset.extra
             # One event where several aliases name the same asset with the same extra.
             name = (str((event.get("name"), event.get("uri"))), str(event.get("extra")))
-            resolved.setdefault(name, event).setdefault("aliases", []).append(key.name)
+            through: list[str] = resolved.setdefault(name, event).setdefault("aliases", [])
+            if key.name not in through:
+                through.append(key.name)
     return out + list(resolved.values())
 
 

@@ -79,6 +79,8 @@ class Retention:
                     await parts.writer.submit(lambda t, r=run: purges.mark_purged(t, r.run_key))
                 count += len(due)
             await parts.writer.submit(lambda t: purges.remove_old_audit(t, before))
+            while await parts.writer.submit(lambda t: purges.remove_old_asset_events(t, before)):
+                await asyncio.sleep(_PAUSE_SECONDS)
         while True:
             deleted = await parts.reader.run(lambda s: purges.deleted_runs(s, 50))
             if not deleted:

@@ -89,6 +89,21 @@ def remove_old_audit(transaction: Transaction, before_us: int) -> None:
     transaction.execute("DELETE FROM audit WHERE time_us < ?", (before_us,))
 
 
+def remove_old_asset_events(transaction: Transaction, before_us: int) -> int:
+    """Remove some asset events from before a time, with what refers to them; return how many."""
+    old = [
+        r[0]
+        for r in transaction.rows(
+            "SELECT event_id FROM asset_event WHERE time_us < ? AND handled = 1"
+            " ORDER BY time_us LIMIT ?",
+            (before_us, _BATCH),
+        )
+    ]
+    for table in ("asset_event_alias", "asset_event_run", "asset_event"):
+        transaction.execute_in(f"DELETE FROM {table} WHERE event_id IN :values", old)
+    return len(old)
+
+
 def unused_manifests(session: Session, before_us: int) -> list[str]:
     """Return manifests stored before a time that no bundle, current version or kept run is pinned to."""
     return [
