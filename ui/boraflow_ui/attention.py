@@ -134,7 +134,7 @@ def _late(now: float) -> list[dict[str, Any]]:
             _late_item(
                 dag,
                 since=milliseconds(dag, "next_run_time"),
-                why=f"{running} of its {dag.max_active_runs} runs at once are under way"
+                why=f"as many runs as it may have at once are under way: {running}"
                 if full
                 else "its next run should have been created: is the scheduler busy, or down?",
                 facts=["no new run is created"],

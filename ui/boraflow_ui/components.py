@@ -74,7 +74,7 @@ def mount(
 
 
 #: What everybody who sees a page may press: the rest changes something, which takes an operator.
-READING = frozenset({"favorite"})
+READING = frozenset({"favorite", "no_favorite"})
 
 
 def readable(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +87,14 @@ def readable(data: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("actions", "bulk"):
         if name in out:
             out[name] = kept(out[name])
+    if "items" in out:
+        # Items have buttons and links: links stay.
+        out["items"] = [
+            {**i, "actions": [a for a in i["actions"] if a.get("href") or a.get("id") in READING]}
+            if "actions" in i
+            else i
+            for i in out["items"]
+        ]
     if out.get("columns") and "rows" in out:
         changes = {c["id"]: c["type"] for c in out["columns"] if c["type"] in ("actions", "toggle")}
         out["rows"] = [{**row, "cells": _cells(row["cells"], changes, kept)} for row in out["rows"]]

@@ -11,18 +11,21 @@ from collections.abc import Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from boraflow.api.metastore.v1 import asset_service_pb2 as asset_pb
 from boraflow.api.metastore.v1 import backfill_service_pb2 as backfill_pb
 from boraflow.api.metastore.v1 import dag_service_pb2 as dag_pb
 from boraflow.api.metastore.v1 import pool_service_pb2 as pool_pb
 from boraflow.api.metastore.v1 import run_service_pb2 as run_pb
 from boraflow.api.metastore.v1 import system_service_pb2 as system_pb
 from boraflow.api.metastore.v1 import task_service_pb2 as task_pb
+from boraflow.api.metastore.v1.asset_service_pb2_grpc import AssetServiceStub
 from boraflow.api.metastore.v1.backfill_service_pb2_grpc import BackfillServiceStub
 from boraflow.api.metastore.v1.dag_service_pb2_grpc import DagServiceStub
 from boraflow.api.metastore.v1.pool_service_pb2_grpc import PoolServiceStub
 from boraflow.api.metastore.v1.run_service_pb2_grpc import RunServiceStub
 from boraflow.api.metastore.v1.system_service_pb2_grpc import SystemServiceStub
 from boraflow.api.metastore.v1.task_service_pb2_grpc import TaskServiceStub
+from boraflow.api.model.v1.asset_pb2 import AssetEvent
 from boraflow.api.model.v1.run_pb2 import Attempt, Backfill, Pool
 from boraflow_ui import data, states
 from boraflow_ui.data import PAGE, READ_SECONDS, WRITE_SECONDS
@@ -209,6 +212,21 @@ def pools() -> list[Pool]:
             .pools
         ),
         max_age=10.0,
+    )
+
+
+def asset_events(count: int) -> list[AssetEvent]:
+    """Return the newest asset events."""
+    request = asset_pb.ListAssetEventsRequest(page_size=count)
+    return data.source().read(
+        ("asset_events", count),
+        ("any",),
+        lambda: list(
+            AssetServiceStub(data.source().channel)
+            .ListAssetEvents(request, timeout=READ_SECONDS)
+            .events
+        ),
+        max_age=15.0,
     )
 
 

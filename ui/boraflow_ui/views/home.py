@@ -91,6 +91,7 @@ def draw() -> None:
         mount("chart", "history", attention.history(now))
     with right:
         slots(executors)
+        asset_events()
     running = source.runs(states_=("running", "queued"), page_size=25)
     heading("h_now", "Runs now")
     mount(
@@ -160,6 +161,46 @@ def tiles(system: Any, executors: list[Any], failed: int, late: int) -> None:
                 },
                 {"label": "DAGs", "value": system.dag_count, "sub": "active", "href": link("dags")},
             ]
+        },
+    )
+
+
+def asset_events() -> None:
+    """What was written lately, by whom, and what that set off."""
+    events = dag_data.asset_events(6)
+    if not events:
+        return
+    mount(
+        "table",
+        "asset_events",
+        {
+            "columns": [
+                {"id": "asset", "label": "Asset events", "type": "text"},
+                {"id": "by", "label": "Written by", "type": "link"},
+                {"id": "at", "label": "When", "type": "moment", "width": "150px"},
+            ],
+            "rows": [
+                {
+                    "key": str(e.event_id),
+                    "cells": {
+                        "asset": {
+                            "text": e.asset_name or e.asset_uri,
+                            "sub": f"set off {len(e.triggered_runs)} run{'' if len(e.triggered_runs) == 1 else 's'}"
+                            if e.triggered_runs
+                            else "",
+                        },
+                        "by": {
+                            "text": e.source_dag_id,
+                            "sub": e.source_task_id,
+                            "href": link("run", dag_id=e.source_dag_id, run_id=e.source_run_id),
+                        }
+                        if e.source_dag_id
+                        else {"text": e.actor, "href": link("audit")},
+                        "at": milliseconds(e, "create_time"),
+                    },
+                }
+                for e in events
+            ],
         },
     )
 
