@@ -133,10 +133,17 @@ def list_runs(snapshot: Snapshot, request: pb.ListRunsRequest) -> pb.ListRunsRes
     if request.search:
         where.append("lower(r.run_id) LIKE ? ESCAPE '\\'")
         values.append(escape_like(request.search))
+    # Few of a long history: found first, through the partial indexes and in their words, then put in order.
+    wanted = sorted({rows.RUN_STATE.get(s, "") for s in request.states})
     if request.HasField("end_time_from"):
-        # In the words of the partial index over finished runs.
-        where.append("r.end_us > 0 AND r.purged = 0 AND r.end_us >= ?")
-        values.append(micros(request.end_time_from))
+        of_state = f" AND f.state IN ({','.join('?' * len(wanted))})" if wanted else ""
+        where.append(
+            "r.run_key IN (SELECT f.run_key FROM dag_run f"
+            f" WHERE f.end_us > 0 AND f.purged = 0 AND f.end_us >= ?{of_state})"
+        )
+        values += [micros(request.end_time_from), *wanted]
+    if wanted and rows.RUN_FINISHED.isdisjoint(wanted) and not request.dag_id:
+        where.append(f"r.run_key IN (SELECT run_key FROM dag_run WHERE {rows.UNFINISHED_RUN})")
     if request.without_note:
         where.append("r.note = ''")
     key = page_key("runs", request.page_token, int, str)
