@@ -63,6 +63,7 @@ protos-check: setup  ## Fail if the generated code is not what protos/ says
 docs: setup  ## Generate the generated parts of docs/reference
 	@$(BIN)/python .ci/docs
 	@$(BIN)/python .ci/reference
+	@$(BIN)/python .ci/sdk
 
 messages: setup  ## Bring the dashboard's message catalogues up to date
 	@$(BIN)/python .ci/messages

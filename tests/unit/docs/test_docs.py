@@ -3,15 +3,21 @@ targets and links exist."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from boraflow.lint import lint
+from boraflow.testing import load_dags, run_dag
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted(
@@ -57,23 +63,65 @@ def test_quoted_code_is_that_of_the_example(note: str, text: str) -> None:
     assert text in source
 
 
+DAG_FILES = [(w, n, t) for w, n, t in PYTHON if not n or n.startswith("given ")]
+TESTS = [(w, t) for w, n, t in PYTHON if n == "test"]
+
+
 @pytest.mark.parametrize(
-    "text",
-    [t for _, n, t in PYTHON if not n],
-    ids=[w for w, n, _ in PYTHON if not n],
+    ("note", "text"), [(n, t) for _, n, t in DAG_FILES], ids=[w for w, _, _ in DAG_FILES]
 )
-def test_code_is_a_dag_file_that_loads(text: str, tmp_path: Path) -> None:
-    """Loaded as the parser loads it, in a process of its own."""
-    file = tmp_path / "page.py"
-    file.write_text(text)
-    program = (
-        "import sys, runpy, warnings; warnings.simplefilter('error'); "
-        "from boraflow import DAG; "
-        f"names = runpy.run_path({str(file)!r}); "
-        "print(names['__file__'])"
-    )
+def test_code_is_a_dag_file_whose_dags_run(
+    note: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loaded as the parser loads it; each of its DAGs is run with what the note gives."""
+    given = json.loads(note.removeprefix("given ").replace("TMP", str(tmp_path)) or "{}")
+    expected = {key: given.pop(key, None) for key in ("state", "states")}
+    for name, content in given.pop("files", {}).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    exec(given.pop("before", ""), {})
+    (tmp_path / "page.py").write_text(text)
+    run_it = given.pop("run", True)
+    if "logical_date" in given:
+        given["logical_date"] = datetime.fromisoformat(given["logical_date"]).replace(tzinfo=UTC)
+    dags = load_dags(tmp_path / "page.py")
+    assert dags
+    for dag in dags.values():
+        if run_it:
+            run = run_dag(dag, **given)
+            run.assert_state(expected["state"] or "success")
+            run.assert_states(expected["states"] or {})
+
+
+@pytest.mark.parametrize("text", [t for _, t in TESTS], ids=[w for w, _ in TESTS])
+def test_code_is_a_test_that_passes(text: str, tmp_path: Path) -> None:
+    (tmp_path / "test_page.py").write_text(text)
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path
+        [sys.executable, "-m", "pytest", "-q", "-p", "boraflow.pytest_plugin", "-p", "no:cacheprovider"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_recipes_have_nothing_that_lint_finds(tmp_path: Path) -> None:
+    for number, (where, note, text) in enumerate(DAG_FILES):
+        if where.startswith("docs/guides/recipes.md"):
+            (tmp_path / f"page_{number}.py").write_text(text)
+    found, _ = lint([tmp_path], load=False)
+    assert [str(f) for f in found] == []
+
+
+def test_the_sdk_page_is_fresh() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "sdk", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -81,7 +129,12 @@ def test_code_is_a_dag_file_that_loads(text: str, tmp_path: Path) -> None:
 def test_every_note_on_code_is_understood() -> None:
     """``from FILE`` is quoted, ``run: client`` is run by tests/e2e/test_docs_client.py."""
     for where, note, _ in PYTHON:
-        assert not note or note.startswith("from examples/") or note == "run: client", where
+        known = note.startswith(("from examples/", "given {")) or note in (
+            "",
+            "test",
+            "run: client",
+        )
+        assert known, where
 
 
 @pytest.mark.parametrize(
