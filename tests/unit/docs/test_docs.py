@@ -82,13 +82,13 @@ def test_code_is_a_dag_file_whose_dags_run(
     monkeypatch.chdir(tmp_path)
     exec(given.pop("before", ""), {})
     (tmp_path / "page.py").write_text(text)
-    run_it = given.pop("run", True)
+    run_it, only = given.pop("run", True), given.pop("only", None)
     if "logical_date" in given:
         given["logical_date"] = datetime.fromisoformat(given["logical_date"]).replace(tzinfo=UTC)
     dags = load_dags(tmp_path / "page.py")
     assert dags
     for dag in dags.values():
-        if run_it:
+        if run_it and (only is None or dag.dag_id in only):
             run = run_dag(dag, **given)
             run.assert_state(expected["state"] or "success")
             run.assert_states(expected["states"] or {})
