@@ -12,7 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from boraflow import DAG
+from boraflow import DAG, task
+from boraflow.airflow.sql import MySqlOperator, PostgresOperator, SqliteOperator
 from boraflow.exceptions import AirflowOptionalProviderFeatureException, InvalidArgument
 from boraflow.hooks.sql import DbApiHook
 from boraflow.operators.empty import EmptyOperator
@@ -21,6 +22,7 @@ from boraflow.operators.sql import (
     SQLCheckOperator,
     SQLColumnCheckOperator,
     SQLExecuteQueryOperator,
+    SQLInsertRowsOperator,
     SQLIntervalCheckOperator,
     SQLTableCheckOperator,
     SQLThresholdCheckOperator,
@@ -307,6 +309,46 @@ def test_sensor(orders: DbApiHook) -> None:
     assert poke(sql="select 5", success=lambda n: n > 5).state == "rescheduled"
     assert "met by 5" in poke(sql="select 5", failure=lambda n: n == 5).error
     assert poke(sql="select 0, 5", selector=lambda row: row[1]).state == "success"
+
+
+def test_insert_rows_of_another_task(orders: DbApiHook) -> None:
+    @task
+    def make() -> list[list[Any]]:
+        return [[101, "new"], [102, "new"]]
+
+    with DAG("d") as dag:
+        SQLInsertRowsOperator(
+            task_id="insert", conn_id="db", table_name="orders", columns=["id", "amount", "note"],
+            ignored_columns=["amount"], rows=make(), preoperator="delete from orders where note = 'new'",
+            rows_processor=lambda rows, context: [(i, f"{n}") for i, n in rows],
+        )  # fmt: skip
+    for _ in range(2):
+        assert run_dag(dag).xcoms["insert"] == 2
+    assert orders.get_first("select count(*) from orders where note = 'new'")[0] == 2
+
+
+def test_operators_of_airflow_2_name_their_connection(orders: DbApiHook) -> None:
+    kinds = {
+        "sqlite": (SqliteOperator, "sqlite_conn_id"),
+        "postgres": (PostgresOperator, "postgres_conn_id"),
+        "mysql": (MySqlOperator, "mysql_conn_id"),
+    }
+    if orders.conn_type not in kinds:
+        pytest.skip("Airflow had no operator for it")
+    kind, argument = kinds[orders.conn_type]
+    with DAG("d"):
+        query = kind(task_id="q", sql="select count(*) from orders", **{argument: "db"})
+    assert run_task(query).value[0][0] == 15
+
+
+@pytest.mark.parametrize("database", [KINDS[2]], indirect=True)
+def test_runtime_parameters_reach_postgresql(orders: DbApiHook) -> None:
+    with DAG("d"):
+        query = PostgresOperator(
+            task_id="q", sql="show statement_timeout", postgres_conn_id="db",
+            runtime_parameters={"statement_timeout": "3000ms"},
+        )  # fmt: skip
+    assert run_task(query).value[0][0] == "3s"
 
 
 def test_timedelta_is_kept_apart_from_time() -> None:

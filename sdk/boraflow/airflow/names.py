@@ -174,10 +174,13 @@ CURRENT: dict[str, tuple[str, ...]] = {
     ),
     "airflow.providers.common.compat.assets": (_ASSETS,),
     "airflow.providers.common.sql.hooks.handlers": (
-        "boraflow.hooks.sql: fetch_all_handler fetch_one_handler",
+        "boraflow.hooks.sql: fetch_all_handler fetch_one_handler return_single_query_results",
+    ),
+    "airflow.providers.common.io.operators.file_transfer": (
+        "boraflow.operators.file_transfer: FileTransferOperator",
     ),
     "airflow.providers.common.sql.hooks.sql": (
-        "boraflow.hooks.sql: DbApiHook fetch_all_handler fetch_one_handler",
+        "boraflow.hooks.sql: DbApiHook fetch_all_handler fetch_one_handler return_single_query_results",
     ),
     "airflow.providers.common.sql.operators.generic_transfer": (
         "boraflow.operators.generic_transfer: GenericTransfer",
@@ -191,6 +194,8 @@ CURRENT: dict[str, tuple[str, ...]] = {
     "airflow.providers.http.hooks.http": ("boraflow.hooks.http: HttpHook HttpAsyncHook",),
     "airflow.providers.http.operators.http": ("boraflow.operators.http: HttpOperator",),
     "airflow.providers.http.sensors.http": ("boraflow.sensors.http: HttpSensor",),
+    "airflow.providers.http.triggers.http": ("boraflow.triggers.http: HttpSensorTrigger",),
+    "airflow.providers.mysql.hooks.mysql": ("boraflow.hooks.mysql: MySqlHook",),
     "airflow.providers.postgres.hooks.postgres": ("boraflow.hooks.postgres: PostgresHook",),
     "airflow.providers.smtp.hooks.smtp": ("boraflow.hooks.smtp: SmtpHook",),
     "airflow.providers.smtp.notifications.smtp": (
@@ -395,6 +400,9 @@ MOVED: dict[str, tuple[str, ...]] = {
     "airflow.utils.task_group": ("airflow.sdk: TaskGroup task_group",),
     "airflow.utils.template": ("airflow.sdk: literal",),
     "airflow.utils.timezone": ("airflow.sdk.timezone: *",),
+    "airflow.secrets": ("boraflow.secrets: BaseSecretsBackend",),
+    "airflow.secrets.base_secrets": ("boraflow.secrets: BaseSecretsBackend",),
+    "airflow.secrets.local_filesystem": ("boraflow.secrets: LocalFilesystemBackend",),
     "airflow.utils.trigger_rule": ("airflow.sdk: TriggerRule",),
     "airflow.utils.weekday": (f"{_STANDARD}.utils.weekday: WeekDay",),
     "airflow.utils.weight_rule": ("airflow.sdk: WeightRule",),
@@ -403,16 +411,12 @@ MOVED: dict[str, tuple[str, ...]] = {
     "airflow.providers.http.operators.http": (
         "boraflow.operators.http: SimpleHttpOperator=HttpOperator",
     ),
-    "airflow.providers.mysql.operators.mysql": (f"{_SQL}: MySqlOperator=SQLExecuteQueryOperator",),
-    "airflow.providers.postgres.operators.postgres": (
-        f"{_SQL}: PostgresOperator=SQLExecuteQueryOperator",
-    ),
+    "airflow.providers.mysql.operators.mysql": ("boraflow.airflow.sql: MySqlOperator",),
+    "airflow.providers.postgres.operators.postgres": ("boraflow.airflow.sql: PostgresOperator",),
     "airflow.providers.snowflake.operators.snowflake": (
         f"{_SQL}: SnowflakeOperator=SQLExecuteQueryOperator",
     ),
-    "airflow.providers.sqlite.operators.sqlite": (
-        f"{_SQL}: SqliteOperator=SQLExecuteQueryOperator",
-    ),
+    "airflow.providers.sqlite.operators.sqlite": ("boraflow.airflow.sql: SqliteOperator",),
     # --- Airflow 1.10
     "airflow.contrib.hooks.fs_hook": (f"{_STANDARD}.hooks.filesystem: FSHook",),
     "airflow.contrib.sensors.bash_sensor": (f"{_STANDARD}.sensors.bash: BashSensor",),
@@ -423,6 +427,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "airflow.hooks.base_hook": ("airflow.sdk: BaseHook",),
     "airflow.hooks.dbapi_hook": ("airflow.providers.common.sql.hooks.sql: DbApiHook",),
     "airflow.hooks.http_hook": ("airflow.providers.http.hooks.http: HttpHook",),
+    "airflow.hooks.mysql_hook": ("airflow.providers.mysql.hooks.mysql: MySqlHook",),
     "airflow.hooks.postgres_hook": ("airflow.providers.postgres.hooks.postgres: PostgresHook",),
     "airflow.hooks.sqlite_hook": ("airflow.providers.sqlite.hooks.sqlite: SqliteHook",),
     "airflow.operators.bash_operator": (f"{_STANDARD}.operators.bash: BashOperator",),
@@ -443,8 +448,8 @@ MOVED: dict[str, tuple[str, ...]] = {
     "airflow.operators.latest_only_operator": (
         f"{_STANDARD}.operators.latest_only: LatestOnlyOperator",
     ),
-    "airflow.operators.mysql_operator": (f"{_SQL}: MySqlOperator=SQLExecuteQueryOperator",),
-    "airflow.operators.postgres_operator": (f"{_SQL}: PostgresOperator=SQLExecuteQueryOperator",),
+    "airflow.operators.mysql_operator": ("boraflow.airflow.sql: MySqlOperator",),
+    "airflow.operators.postgres_operator": ("boraflow.airflow.sql: PostgresOperator",),
     "airflow.operators.python_operator": (
         f"{_PYTHON}: PythonOperator BranchPythonOperator ShortCircuitOperator PythonVirtualenvOperator",
     ),
@@ -457,7 +462,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         "airflow.sdk: BaseSensorOperator",
     ),
     "airflow.operators.sql_branch_operator": (f"{_SQL}: BranchSqlOperator=BranchSQLOperator",),
-    "airflow.operators.sqlite_operator": (f"{_SQL}: SqliteOperator=SQLExecuteQueryOperator",),
+    "airflow.operators.sqlite_operator": ("boraflow.airflow.sql: SqliteOperator",),
     "airflow.operators.subdag_operator": ("boraflow.airflow.subdag: SubDagOperator",),
     "airflow.sensors.base_sensor_operator": ("airflow.sdk: BaseSensorOperator",),
     "airflow.sensors.date_time_sensor": (f"{_STANDARD}.sensors.date_time: DateTimeSensor",),

@@ -170,6 +170,78 @@ class SQLExecuteQueryOperator(BaseSQLOperator):
             self.parameters = ast.literal_eval(self.parameters)
 
 
+class SQLInsertRowsOperator(BaseSQLOperator):
+    """Insert rows into a table, such as those that another task returned.
+
+    Args:
+        table_name: the table.
+        rows: the rows, or the XCom of a task that returned them.
+        conn_id: connection to the database.
+        schema: the table's schema.
+        database: another database than the connection's.
+        columns: column names; all of the table's in order if not given.
+        ignored_columns: of ``columns``, those that the rows do not have.
+        rows_processor: called with the rows and the context, returns the rows to insert.
+        preoperator: statements that run first.
+        postoperator: statements that run last.
+        insert_args: arguments of ``insert_rows``: ``commit_every``, ``replace``, ``replace_index``.
+    """
+
+    template_fields: Any = (
+        "table_name", "schema", "columns", "rows", "preoperator", "postoperator", "insert_args",
+        *BaseSQLOperator.template_fields,
+    )  # fmt: skip
+    template_ext = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "preoperator": "sql", "postoperator": "sql", "insert_args": "json",
+    }  # fmt: skip
+    ui_color = "#b0f07c"
+
+    def __init__(
+        self,
+        *,
+        table_name: str,
+        rows: Any,
+        conn_id: str | None = None,
+        schema: str | None = None,
+        database: str | None = None,
+        columns: Iterable[str] | None = None,
+        ignored_columns: Iterable[str] | None = None,
+        rows_processor: Callable[..., Any] | None = None,
+        preoperator: str | list[str] | None = None,
+        postoperator: str | list[str] | None = None,
+        insert_args: dict[str, Any] | None = None,
+        **kwargs: Unpack[SqlArguments],
+    ) -> None:
+        super().__init__(conn_id=conn_id, database=database, **kwargs)
+        self.table_name = table_name
+        self.rows = rows
+        self.schema = schema
+        self.columns = list(columns) if columns is not None else None
+        self.ignored_columns = set(ignored_columns or ())
+        self.rows_processor = rows_processor
+        self.preoperator = preoperator
+        self.postoperator = postoperator
+        self.insert_args = insert_args or {}
+
+    def execute(self, context: Context) -> int:
+        """Insert, and return how many rows there were."""
+        hook = self.get_db_hook()
+        rows = (
+            self.rows
+            if self.rows_processor is None
+            else self.rows_processor(self.rows, context=context)
+        )
+        columns = [c for c in self.columns or () if c not in self.ignored_columns]
+        if self.preoperator:
+            hook.run(self.preoperator, split_statements=True)
+        table = f"{self.schema}.{self.table_name}" if self.schema else self.table_name
+        done = hook.insert_rows(table, rows or [], target_fields=columns, **self.insert_args)
+        if self.postoperator:
+            hook.run(self.postoperator, split_statements=True)
+        return done
+
+
 _TRUE = frozenset({"true", "t", "y", "yes", "1", "on"})
 _FALSE = frozenset({"false", "f", "n", "no", "0", "off"})
 
@@ -259,6 +331,7 @@ __all__ = [
     "SQLCheckOperator",
     "SQLColumnCheckOperator",
     "SQLExecuteQueryOperator",
+    "SQLInsertRowsOperator",
     "SQLIntervalCheckOperator",
     "SQLTableCheckOperator",
     "SQLThresholdCheckOperator",
