@@ -1,7 +1,7 @@
 # Everything is one line that calls Python; `make` alone says what there is.
 # Needs python3 (3.11 or newer) only: `setup` makes .venv and whatever else it needs inside the clone.
 .DEFAULT_GOAL := help
-.PHONY: help messages setup up down logs test test-unit test-sim test-service test-e2e test-browser sim bench \
+.PHONY: help messages pictures setup up down logs test test-unit test-sim test-service test-e2e test-browser sim bench \
   protos protos-check lint format types check breaking docs certs dist clean
 SHELL := /bin/sh
 
@@ -64,6 +64,9 @@ docs: setup  ## Generate the generated parts of docs/reference
 	@$(BIN)/python .ci/docs
 	@$(BIN)/python .ci/reference
 	@$(BIN)/python .ci/sdk
+
+pictures: setup  ## Take the docs' pictures of the dashboard anew
+	@$(BIN)/python .ci/pictures
 
 messages: setup  ## Bring the dashboard's message catalogues up to date
 	@$(BIN)/python .ci/messages

@@ -57,7 +57,7 @@ export default component((root) => {
     const pct = (ms) => `${(100 * Math.max(0, ms - d.from)) / total}%`;
     const step = STEPS.find((s) => total / s <= 9) ?? 864e5;
     const ticks = [];
-    for (let t = 0; t <= total; t += step) ticks.push(t);
+    for (let t = 0; t <= total * 0.95; t += step) ticks.push(t);
     reconcile(axis, ticks, (t) => t, (t) => h("span", {}, t ? `+${span(t)}` : "0"), () => {});
     [...axis.children].forEach((el, i) => (el.style.left = `${(100 * ticks[i]) / total}%`));
     body.style.setProperty("--step", `${(100 * step) / total}%`);
