@@ -75,7 +75,7 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
                     )
                     return runs.run_message(row), found, runs.warnings_of(s, parts.caches, row)
 
-                small = keys is not None and len(keys) <= _FEW
+                small = not request.include_tasks or (keys is not None and len(keys) <= _FEW)
                 read = parts.reader.small if small else parts.reader.run
                 run, found, warnings = await read(look)
                 first, rest = found[:_TASKS_A_MESSAGE], found[_TASKS_A_MESSAGE:]
