@@ -2,7 +2,15 @@
 
 import streamlit as st
 
-from boraflow_ui import dag_dialogs, dialogs, frame, messages, record_dialogs, trigger_dialog
+from boraflow_ui import (
+    asset_dialogs,
+    dag_dialogs,
+    dialogs,
+    frame,
+    messages,
+    record_dialogs,
+    trigger_dialog,
+)
 from boraflow_ui.messages import _
 
 # The icon comes with the first page (see server.index), the logo with the style: as arguments here both would load
@@ -15,11 +23,14 @@ page = st.navigation(
         "": [
             st.Page("views/home.py", title=_("Home"), default=True),
             st.Page("views/dags.py", title=_("DAGs"), url_path="dags"),
+            st.Page("views/assets.py", title=_("Assets"), url_path="assets"),
             st.Page("views/dag.py", title=_("DAG"), url_path="dag", visibility="hidden"),
             st.Page("views/run.py", title=_("Run"), url_path="run", visibility="hidden"),
             st.Page("views/task.py", title=_("Task"), url_path="task", visibility="hidden"),
         ],
         _("Browse"): [
+            st.Page("views/questions.py", title=_("Required actions"), url_path="questions"),
+            st.Page("views/dependencies.py", title=_("Dependencies"), url_path="dependencies"),
             st.Page("views/executors.py", title=_("Executors"), url_path="executors"),
             st.Page("views/errors.py", title=_("Import errors"), url_path="errors"),
             st.Page("views/metrics.py", title=_("Metrics"), url_path="metrics"),
@@ -34,7 +45,7 @@ page = st.navigation(
     },
     position="top",
 )
-for module in (dag_dialogs, dialogs, record_dialogs, trigger_dialog):
+for module in (asset_dialogs, dag_dialogs, dialogs, record_dialogs, trigger_dialog):
     module.register()
 frame.style()
 frame.menu()

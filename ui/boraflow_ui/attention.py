@@ -12,6 +12,7 @@ from boraflow.rpc.errors import ApiError
 from boraflow_ui import dag_data, data, states
 from boraflow_ui.components import link
 from boraflow_ui.frame import milliseconds
+from boraflow_ui.messages import _
 from boraflow_ui.tables import reason_words, strip
 
 DAY = 86_400
@@ -81,16 +82,16 @@ def _failed(dag_id: str, runs: list[data.Run]) -> dict[str, Any]:
         item["task"] = one.task_id
         item["whyHref"] = link("task", **where, map_index=index)
         item["why"] = one.reason.partition("\n")[0] or "failed"
-        item["actions"].append({"label": "Log", "icon": "log", "href": item["whyHref"]})
+        item["actions"].append({"label": _("Log"), "icon": "log", "href": item["whyHref"]})
     if len(runs) == 1:
         what = {"dag_id": dag_id, "run_id": newest.run_id}
         item["actions"].append(
-            {"id": "clear_run", "label": "Clear failed", "icon": "redo", "with": what}
+            {"id": "clear_run", "label": _("Clear failed"), "icon": "redo", "with": what}
         )
     else:
         item["actions"].append(
             {
-                "label": "Runs",
+                "label": _("Runs"),
                 "icon": "group",
                 "href": link("dag", dag_id=dag_id, tab="runs", state="failed"),
             }
@@ -98,7 +99,7 @@ def _failed(dag_id: str, runs: list[data.Run]) -> dict[str, Any]:
     item["actions"].append(
         {
             "id": "handled",
-            "label": "Dealt with",
+            "label": _("Dealt with"),
             "icon": "check",
             "with": {"dag_id": dag_id, "run_ids": [r.run_id for r in runs]},
         }
@@ -179,7 +180,7 @@ def _late_item(dag: data.Dag, *, since: int | None, why: str, facts: list[str]) 
         "strip": strip(dag.dag_id, list(dag.latest_runs)[:14]) if len(dag.latest_runs) > 1 else [],
         "actions": [
             {
-                "label": "Runs",
+                "label": _("Runs"),
                 "icon": "group",
                 "href": link("dag", dag_id=dag.dag_id, tab="runs"),
             },
@@ -187,7 +188,7 @@ def _late_item(dag: data.Dag, *, since: int | None, why: str, facts: list[str]) 
                 [
                     {
                         "id": "unpause",
-                        "label": "Unpause",
+                        "label": _("Unpause"),
                         "icon": "play",
                         "with": {"dag_id": dag.dag_id},
                     }
@@ -206,7 +207,7 @@ def history(now: float, dag_id: str = "") -> dict[str, Any]:
     spans = dict(dag_data.run_spans(dag_id, until - DAY, until, hour))
     order = ("success", "running", "queued", "failed")
     return {
-        "title": "Runs by hour, last 24 h",
+        "title": _("Runs by hour, last 24 h"),
         "unit": "n",
         "legend": [[s, s] for s in reversed(order)],
         "bars": [
@@ -218,7 +219,7 @@ def history(now: float, dag_id: str = "") -> dict[str, Any]:
             }
             for at in range(until - DAY, until, hour)
         ],
-        "empty": "No run was due in the last 24 hours",
+        "empty": _("No run was due in the last 24 hours"),
     }
 
 

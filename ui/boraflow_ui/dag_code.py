@@ -12,6 +12,7 @@ from boraflow.model.spec import DagSpec
 from boraflow_ui import data
 from boraflow_ui.components import mount
 from boraflow_ui.frame import milliseconds, notice, whole
+from boraflow_ui.messages import _
 
 _NEWEST = 40
 
@@ -29,7 +30,7 @@ def code(dag: data.Dag) -> None:
             "choices": [
                 {
                     "name": "version",
-                    "label": "Version",
+                    "label": _("Version"),
                     "options": [
                         {"label": label, "value": None if n == dag.version else str(n)}
                         for label, n in labels[:10]
@@ -39,11 +40,11 @@ def code(dag: data.Dag) -> None:
             "menus": [
                 {
                     "name": "against",
-                    "label": "Compare with",
+                    "label": _("Compare with"),
                     "options": [
-                        {"label": "Compare with …"},
+                        {"label": _("Compare with …")},
                         *(
-                            {"label": f"Changes since {label}", "value": str(n)}
+                            {"label": _("Changes since {label}", label=label), "value": str(n)}
                             for label, n in labels
                             if n != version
                         ),
@@ -64,8 +65,8 @@ def code(dag: data.Dag) -> None:
                 {
                     "title": answer.fileloc,
                     "facts": [
-                        {"label": "Published", "value": {"at": created}},
-                        {"label": "SHA-256", "value": {"code": answer.source_digest[:16]}},
+                        {"label": _("Published"), "value": {"at": created}},
+                        {"label": _("SHA-256"), "value": {"code": answer.source_digest[:16]}},
                     ],
                 }
             ]
@@ -85,8 +86,8 @@ def _difference(dag_id: str, old: int, new: int, before: str, after: str) -> Non
     if not hunks and not changes:
         notice(
             "same",
-            f"v{old} and v{new} are alike",
-            "Neither the file nor the DAG it makes differs: a file that it imports did.",
+            _("v{old} and v{new} are alike", old=old, new=new),
+            _("Neither the file nor the DAG it makes differs: a file that it imports did."),
             tone="empty",
         )
         return
@@ -142,28 +143,28 @@ def details(dag: data.Dag) -> None:
         {
             "sections": [
                 {
-                    "title": "DAG",
+                    "title": _("DAG"),
                     "facts": [
-                        {"label": "Id", "value": {"code": dag.dag_id}},
-                        {"label": "File", "value": {"code": dag.fileloc}},
-                        {"label": "Version", "value": f"v{dag.version}"},
-                        {"label": "Owners", "value": ", ".join(dag.owners)},
-                        {"label": "Tags", "value": ", ".join(dag.tags)},
-                        {"label": "Tasks", "value": dag.task_count},
-                        {"label": "Groups", "value": len(spec.groups) or "none"},
+                        {"label": _("Id"), "value": {"code": dag.dag_id}},
+                        {"label": _("File"), "value": {"code": dag.fileloc}},
+                        {"label": _("Version"), "value": f"v{dag.version}"},
+                        {"label": _("Owners"), "value": ", ".join(dag.owners)},
+                        {"label": _("Tags"), "value": ", ".join(dag.tags)},
+                        {"label": _("Tasks"), "value": dag.task_count},
+                        {"label": _("Groups"), "value": len(spec.groups) or "none"},
                     ],
                 },
                 {
-                    "title": "Schedule",
+                    "title": _("Schedule"),
                     "facts": [
-                        {"label": "In words", "value": dag.schedule_description},
-                        {"label": "As written", "value": {"code": dag.schedule or "None"}},
-                        {"label": "Time zone", "value": dag.timezone or spec.timezone},
-                        {"label": "Start date", "value": spec.start_date},
-                        {"label": "End date", "value": spec.end_date},
-                        {"label": "Catch up", "value": "yes" if dag.catchup else "no"},
+                        {"label": _("In words"), "value": dag.schedule_description},
+                        {"label": _("As written"), "value": {"code": dag.schedule or "None"}},
+                        {"label": _("Time zone"), "value": dag.timezone or spec.timezone},
+                        {"label": _("Start date"), "value": spec.start_date},
+                        {"label": _("End date"), "value": spec.end_date},
+                        {"label": _("Catch up"), "value": "yes" if dag.catchup else "no"},
                         {
-                            "label": "Next date",
+                            "label": _("Next date"),
                             "value": {
                                 "at": milliseconds(dag, "next_logical_time"),
                                 "relative": False,
@@ -172,27 +173,27 @@ def details(dag: data.Dag) -> None:
                     ],
                 },
                 {
-                    "title": "Limits",
+                    "title": _("Limits"),
                     "facts": [
-                        {"label": "Runs at once", "value": dag.max_active_runs},
-                        {"label": "Tasks at once", "value": spec.max_active_tasks},
+                        {"label": _("Runs at once"), "value": dag.max_active_runs},
+                        {"label": _("Tasks at once"), "value": spec.max_active_tasks},
                         {
-                            "label": "Run timeout",
+                            "label": _("Run timeout"),
                             "value": f"{spec.dagrun_timeout:g} s"
                             if spec.dagrun_timeout
                             else "none",
                         },
-                        {"label": "Fail fast", "value": "yes" if spec.fail_fast else "no"},
+                        {"label": _("Fail fast"), "value": "yes" if spec.fail_fast else "no"},
                         {
-                            "label": "Failures until paused",
+                            "label": _("Failures until paused"),
                             "value": spec.max_consecutive_failed_dag_runs or "never",
                         },
-                        {"label": "Callbacks", "value": ", ".join(spec.callbacks) or "none"},
+                        {"label": _("Callbacks"), "value": ", ".join(spec.callbacks) or "none"},
                     ],
                 },
                 {
-                    "title": "Parameters",
-                    "empty": "It takes none.",
+                    "title": _("Parameters"),
+                    "empty": _("It takes none."),
                     "facts": [
                         {
                             "label": name,

@@ -15,6 +15,7 @@ from boraflow_ui import dag_data, data, params, states
 from boraflow_ui.components import mount
 from boraflow_ui.dialog_parts import bullets, buttons, done, plain
 from boraflow_ui.frame import close_dialog, dialog, problem
+from boraflow_ui.messages import _, ngettext
 
 # --- many at once ------------------------------------------------------------------------------------
 
@@ -36,7 +37,9 @@ def bulk(values: dict[str, Any]) -> None:
     action, dag_ids = values["action"], list(values["dag_ids"])
     verb, means = _BULK[action]
 
-    @st.dialog(f"{verb}: {len(dag_ids)} DAGs", width="medium", on_dismiss=close_dialog)
+    @st.dialog(
+        _("{verb}: {n} DAGs", verb=verb, n=len(dag_ids)), width="medium", on_dismiss=close_dialog
+    )
     def show() -> None:
         st.caption(means)
         with st.container(height=min(240, 30 + 30 * len(dag_ids)), border=True):
@@ -52,9 +55,9 @@ def bulk(values: dict[str, Any]) -> None:
             except ApiError as error:
                 failed.append(f"{dag_id}: {error.message}")
         if failed:
-            st.error(f"Not done for {len(failed)}:\n{bullets(failed)}")
+            st.error(_("Not done for {n}:\n{value}", n=len(failed), value=bullets(failed)))
             return
-        done(f"{verb}: {changed} of {len(dag_ids)} DAGs changed")
+        done(_("{verb}: {changed} of {n} DAGs changed", verb=verb, changed=changed, n=len(dag_ids)))
 
     show()
 
@@ -82,22 +85,25 @@ def handled(values: dict[str, Any]) -> None:
     """Write a note on failed runs: they count as dealt with from then on."""
     dag_id, run_ids = values["dag_id"], list(values["run_ids"])
 
-    @st.dialog(f"{dag_id}: dealt with", width="medium", on_dismiss=close_dialog)
+    @st.dialog(_("{dag_id}: dealt with", dag_id=dag_id), width="medium", on_dismiss=close_dialog)
     def show() -> None:
         st.caption(
-            f"The note is kept on {len(run_ids)} failed run{'' if len(run_ids) == 1 else 's'};"
-            " Home does not show them any more. Their state does not change."
+            ngettext(
+                "The note is kept on {n} failed run; Home does not show it any more. Its state does not change.",
+                "The note is kept on {n} failed runs; Home does not show them any more. Their state does not change.",
+                len(run_ids),
+            )
         )
         text = st.text_area(
-            "What was done, or why it does not matter",
+            _("What was done, or why it does not matter"),
             key=f"handled_{dag_id}",
             max_chars=1000,
             height=120,
         )
         written = (text or "").strip()
-        if buttons("Keep the note", key="handled_go"):
+        if buttons(_("Keep the note"), key="handled_go"):
             if not written:
-                st.error("A few words are needed: they tell the next one who looks.")
+                st.error(_("A few words are needed: they tell the next one who looks."))
                 return
             bar = st.progress(0.0)
             for i, run_id in enumerate(run_ids, 1):
@@ -107,7 +113,7 @@ def handled(values: dict[str, Any]) -> None:
                 except ApiError as error:
                     problem(error, "handled_refused")
                     return
-            done(f"{dag_id} is dealt with")
+            done(_("{dag_id} is dealt with", dag_id=dag_id))
 
     show()
 
@@ -126,19 +132,19 @@ def backfill(values: dict[str, Any]) -> None:
     """Ask for a range of dates; show what would run before it does."""
     dag_id = values["dag_id"]
 
-    @st.dialog(f"Backfill {dag_id}", width="medium", on_dismiss=close_dialog)
+    @st.dialog(_("Backfill {dag_id}", dag_id=dag_id), width="medium", on_dismiss=close_dialog)
     def show() -> None:
         today = dt.datetime.now(dt.UTC).date()
         left, right = st.columns(2)
         first = left.date_input(
-            "First logical date (UTC)", value=today - dt.timedelta(days=7), key="backfill_first"
+            _("First logical date (UTC)"), value=today - dt.timedelta(days=7), key="backfill_first"
         )
         last = right.date_input(
-            "Last logical date (UTC)", value=today - dt.timedelta(days=1), key="backfill_last"
+            _("Last logical date (UTC)"), value=today - dt.timedelta(days=1), key="backfill_last"
         )
         reprocess = (
             st.segmented_control(
-                "Which dates",
+                _("Which dates"),
                 list(_REPROCESS),
                 default="none",
                 format_func=lambda r: _REPROCESS[r],
@@ -148,11 +154,11 @@ def backfill(values: dict[str, Any]) -> None:
         )
         left, right = st.columns(2)
         limit = left.number_input(
-            "Runs at once", min_value=1, max_value=1000, value=10, key="backfill_limit"
+            _("Runs at once"), min_value=1, max_value=1000, value=10, key="backfill_limit"
         )
-        backwards = right.toggle("Newest date first", key="backfill_backwards")
-        with st.expander("Configuration of its runs"):
-            text = st.text_area("A JSON object", value="", key="backfill_conf", placeholder="{}")
+        backwards = right.toggle(_("Newest date first"), key="backfill_backwards")
+        with st.expander(_("Configuration of its runs")):
+            text = st.text_area(_("A JSON object"), value="", key="backfill_conf", placeholder="{}")
         conf, complaint = params.parse_object(text or "")
         if complaint:
             st.error(plain(complaint))
@@ -160,7 +166,7 @@ def backfill(values: dict[str, Any]) -> None:
         if not complaint:
             wanted = _plan(dag_id, first, last, reprocess, int(limit), bool(backwards), conf or {})
         if not buttons(
-            "Create the backfill",
+            _("Create the backfill"),
             disabled=wanted is None,
             key="backfill_go",
         ):
@@ -172,7 +178,7 @@ def backfill(values: dict[str, Any]) -> None:
             values.pop("request_id", None)
             problem(error, "backfill_refused")
             return
-        done("Created the backfill")
+        done(_("Created the backfill"))
 
     show()
 
@@ -210,14 +216,22 @@ def _plan(
     total, skipped = answer.backfill.total_count, len(answer.backfill.skipped_dates)
     if not dates:
         st.info(
-            f"Nothing would run: all {total} dates of the range have a run already."
+            _("Nothing would run: all {total} dates of the range have a run already.", total=total)
             if total
-            else "Nothing would run: the schedule has no date in this range."
+            else _("Nothing would run: the schedule has no date in this range.")
         )
         return None
     st.markdown(
-        f"**{len(dates):,}{'+' if len(dates) == 1000 else ''} run{'' if len(dates) == 1 else 's'}** would be created"
-        + (f"; {skipped} of {total} dates are left out, they have a run" if skipped else "")
+        ngettext("**{n} run** would be created", "**{n} runs** would be created", len(dates))
+        + (
+            _(
+                "; {skipped} of {total} dates are left out, they have a run",
+                skipped=skipped,
+                total=total,
+            )
+            if skipped
+            else ""
+        )
         + ":"
     )
     mount(
@@ -232,19 +246,21 @@ def _plan(
 def cancel_backfill(values: dict[str, Any]) -> None:
     """Ask once before a backfill is ended."""
 
-    @st.dialog("Cancel this backfill", on_dismiss=close_dialog)
+    @st.dialog(_("Cancel this backfill"), on_dismiss=close_dialog)
     def show() -> None:
         st.markdown(
-            "It creates no more runs, and its queued runs fail. Runs that have begun finish."
-            f" {values['left']} dates are left."
+            _(
+                "It creates no more runs, and its queued runs fail. Runs that have begun finish. {value} dates are left.",
+                value=values["left"],
+            )
         )
-        if buttons("Cancel the backfill", key="cancel_backfill_go"):
+        if buttons(_("Cancel the backfill"), key="cancel_backfill_go"):
             try:
                 dag_data.change_backfill(values["dag_id"], values["backfill_id"], "cancel")
             except ApiError as error:
                 problem(error, "cancel_backfill_refused")
                 return
-            done("Cancelled the backfill")
+            done(_("Cancelled the backfill"))
 
     show()
 

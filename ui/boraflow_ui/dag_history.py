@@ -12,6 +12,7 @@ from boraflow_ui import dag_data, data, states
 from boraflow_ui.components import link, mount
 from boraflow_ui.frame import act, milliseconds, notice, open_dialog, param, whole
 from boraflow_ui.gantt import gantt_data
+from boraflow_ui.messages import _
 from boraflow_ui.tables import heading, strip
 
 DAY = 86_400
@@ -25,12 +26,12 @@ def never_ran(dag: data.Dag) -> None:
     scheduled = dag.schedule not in ("", "None")
     notice(
         "never",
-        "This DAG never ran",
-        "Trigger it by hand"
+        _("This DAG never ran"),
+        _("Trigger it by hand")
         + (
-            ", or unpause it: it then runs by its schedule."
+            _(", or unpause it: it then runs by its schedule.")
             if dag.paused and scheduled
-            else ", or wait for its schedule."
+            else _(", or wait for its schedule.")
             if scheduled
             else "."
         ),
@@ -66,7 +67,7 @@ def gantt(dag: data.Dag) -> None:
         return
     found = gantt_data(run)
     if found is None:
-        notice("gantt_none", "No task of this run has begun", tone="empty")
+        notice("gantt_none", _("No task of this run has begun"), tone="empty")
         return
     mount("gantt", "gantt", found)
 
@@ -100,9 +101,9 @@ def calendar(dag: data.Dag) -> None:
             "choices": [
                 {
                     "name": "year",
-                    "label": "Year",
+                    "label": _("Year"),
                     "options": [
-                        {"label": "Last 12 months"},
+                        {"label": _("Last 12 months")},
                         *(
                             {"label": str(y), "value": str(y)}
                             for y in range(today.year, today.year - 5, -1)
@@ -186,7 +187,7 @@ def took(runs: list[data.Run]) -> dict[str, Any]:
             )
         )
     return {
-        "title": f"How long the last {len(runs)} runs took",
+        "title": _("How long the last {n} runs took", n=len(runs)),
         "unit": "ms",
         "legend": [["wait", "queued"], ["success", "success"], ["failed", "failed"]],
         "bars": bars,
@@ -207,13 +208,13 @@ def landing(runs: list[data.Run]) -> dict[str, Any]:
         lengths.append(late)
         bars.append(_bar(run, [[state, late]], [f"{state} {words(late)} after it was due"]))
     return {
-        "title": "Landing time: from the end of the data interval to the end of the run",
+        "title": _("Landing time: from the end of the data interval to the end of the run"),
         "unit": "ms",
         "legend": [],
         "bars": bars,
         "mean": statistics.median(lengths) if len(lengths) > 2 else None,
         "height": 110,
-        "empty": "No run has ended yet",
+        "empty": _("No run has ended yet"),
     }
 
 
@@ -246,18 +247,18 @@ def slowest(dag: data.Dag, runs: list[data.Run]) -> None:
     medians = {t: statistics.median(b["d"] for b in bars) for t, bars in of_task.items()}
     most = max(medians.values()) or 1
     ranked = sorted(of_task, key=lambda t: -medians[t])[:25]
-    heading("h_slowest", f"Tasks by the median of their last {len(chosen)} runs")
+    heading("h_slowest", _("Tasks by the median of their last {n} runs", n=len(chosen)))
     mount(
         "table",
         "slowest",
         {
             "columns": [
-                {"id": "task", "label": "Task", "type": "text"},
-                {"id": "median", "label": "Median", "type": "text", "width": "110px"},
+                {"id": "task", "label": _("Task"), "type": "text"},
+                {"id": "median", "label": _("Median"), "type": "text", "width": "110px"},
                 {"id": "share", "label": "", "type": "share", "width": "220px"},
-                {"id": "longest", "label": "Longest", "type": "text", "width": "110px"},
-                {"id": "failed", "label": "Failed", "type": "text", "width": "80px"},
-                {"id": "runs", "label": "Last runs", "type": "strip", "width": "230px"},
+                {"id": "longest", "label": _("Longest"), "type": "text", "width": "110px"},
+                {"id": "failed", "label": _("Failed"), "type": "text", "width": "80px"},
+                {"id": "runs", "label": _("Last runs"), "type": "strip", "width": "230px"},
             ],
             "rows": [
                 {
@@ -273,7 +274,7 @@ def slowest(dag: data.Dag, runs: list[data.Run]) -> None:
                 }
                 for t in ranked
             ],
-            "foot": {"text": f"The slowest 25 of {len(of_task)} tasks"}
+            "foot": {"text": _("The slowest 25 of {n} tasks", n=len(of_task))}
             if len(of_task) > len(ranked)
             else None,
         },
@@ -299,7 +300,7 @@ def on_backfill(event: dict[str, str]) -> None:
         return
     act(
         lambda: dag_data.change_backfill(dag_id, backfill_id, event["id"]),
-        f"The backfill is {'paused' if event['id'] == 'pause' else 'going on'}",
+        _("The backfill is paused") if event["id"] == "pause" else _("The backfill is going on"),
     )
 
 
@@ -311,20 +312,22 @@ def backfills(dag: data.Dag) -> None:
         "backfills",
         {
             "columns": [
-                {"id": "state", "label": "State", "type": "state", "width": "120px"},
-                {"id": "range", "label": "Logical dates", "type": "text"},
-                {"id": "progress", "label": "Dates handled", "type": "meter", "width": "190px"},
-                {"id": "runs", "label": "Runs", "type": "counts", "width": "190px"},
-                {"id": "what", "label": "Covers", "type": "text"},
-                {"id": "limit", "label": "At once", "type": "text", "width": "76px"},
-                {"id": "created", "label": "Created", "type": "moment", "width": "180px"},
-                {"id": "actor", "label": "By", "type": "text"},
+                {"id": "state", "label": _("State"), "type": "state", "width": "120px"},
+                {"id": "range", "label": _("Logical dates"), "type": "text"},
+                {"id": "progress", "label": _("Dates handled"), "type": "meter", "width": "190px"},
+                {"id": "runs", "label": _("Runs"), "type": "counts", "width": "190px"},
+                {"id": "what", "label": _("Covers"), "type": "text"},
+                {"id": "limit", "label": _("At once"), "type": "text", "width": "76px"},
+                {"id": "created", "label": _("Created"), "type": "moment", "width": "180px"},
+                {"id": "actor", "label": _("By"), "type": "text"},
                 {"id": "actions", "label": "", "type": "actions"},
             ],
             "rows": [_backfill_row(b) for b in found],
             "empty": {
-                "title": "No backfill",
-                "text": "A backfill runs the dates of a range again, or for the first time: Backfill, above.",
+                "title": _("No backfill"),
+                "text": _(
+                    "A backfill runs the dates of a range again, or for the first time: Backfill, above."
+                ),
             },
         },
         {"action": on_backfill},
@@ -336,10 +339,10 @@ def _backfill_row(b: Any) -> dict[str, Any]:
     actions = []
     if state in ("running", "paused"):
         actions = [
-            {"id": "pause", "icon": "pause", "label": "Pause"}
+            {"id": "pause", "icon": "pause", "label": _("Pause")}
             if state == "running"
-            else {"id": "resume", "icon": "play", "label": "Resume"},
-            {"id": "cancel", "icon": "close", "label": "Cancel"},
+            else {"id": "resume", "icon": "play", "label": _("Resume")},
+            {"id": "cancel", "icon": "close", "label": _("Cancel")},
         ]
     first, last = (t.ToDatetime().strftime("%Y-%m-%d") for t in (b.from_time, b.to_time))
     skipped = len(b.skipped_dates)
@@ -352,7 +355,7 @@ def _backfill_row(b: Any) -> dict[str, Any]:
             "runs": dict(b.run_counts) or None,
             "what": {
                 "text": _REPROCESS.get(b.reprocess_behavior, ""),
-                "sub": f"{skipped} left out" if skipped else "",
+                "sub": _("{skipped} left out", skipped=skipped) if skipped else "",
             },
             "limit": str(b.max_active_runs),
             "created": milliseconds(b, "create_time"),
@@ -374,12 +377,12 @@ def audit(dag: data.Dag) -> None:
         "audit",
         {
             "columns": [
-                {"id": "at", "label": "When", "type": "moment", "width": "200px"},
-                {"id": "actor", "label": "Who", "type": "text", "width": "130px"},
-                {"id": "action", "label": "What", "type": "text", "width": "170px"},
-                {"id": "run", "label": "Run", "type": "link"},
-                {"id": "task", "label": "Task", "type": "text"},
-                {"id": "detail", "label": "Detail", "type": "text"},
+                {"id": "at", "label": _("When"), "type": "moment", "width": "200px"},
+                {"id": "actor", "label": _("Who"), "type": "text", "width": "130px"},
+                {"id": "action", "label": _("What"), "type": "text", "width": "170px"},
+                {"id": "run", "label": _("Run"), "type": "link"},
+                {"id": "task", "label": _("Task"), "type": "text"},
+                {"id": "detail", "label": _("Detail"), "type": "text"},
             ],
             "rows": [
                 {
@@ -401,11 +404,11 @@ def audit(dag: data.Dag) -> None:
                 for i, e in enumerate(answer.entries)
             ],
             "empty": {
-                "title": "Nobody did anything to it yet",
-                "text": "Triggers, pauses, clears and marks stand here, with who did them.",
+                "title": _("Nobody did anything to it yet"),
+                "text": _("Triggers, pauses, clears and marks stand here, with who did them."),
             },
             "foot": {
-                "text": "Newest first",
+                "text": _("Newest first"),
                 "next": answer.next_page_token or None,
                 "first": bool(after),
             }

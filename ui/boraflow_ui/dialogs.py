@@ -14,6 +14,7 @@ from boraflow_ui.components import mount
 from boraflow_ui.dialog_parts import buttons as _buttons
 from boraflow_ui.dialog_parts import done as _done
 from boraflow_ui.frame import close_dialog, dialog, problem
+from boraflow_ui.messages import _, ngettext
 from boraflow_ui.tables import affected_rows
 
 _SHOWN = 200
@@ -46,10 +47,21 @@ def _preview(
     if then is not None:
         for row, task in zip(rows, affected, strict=False):
             row["cells"]["then"] = then(task)
+    n = len(affected)
     st.markdown(
-        f"**{len(affected)} task instance{'' if len(affected) == 1 else 's'}**"
-        + (f" in {runs} runs" if runs > 1 else "")
-        + f" will be {verb}:"
+        ngettext(
+            "**{n} task instance** will be {verb}:",
+            "**{n} task instances** will be {verb}:",
+            n,
+            verb=verb,
+        )
+        if runs == 1
+        else _(
+            "**{n} task instances** in {runs} runs will be {verb}:",
+            n=f"{n:,}",
+            runs=runs,
+            verb=verb,
+        )
     )
     with st.container(height=min(300, 46 + 34 * min(len(affected), 8)), border=False):
         mount(
@@ -57,13 +69,13 @@ def _preview(
             "affected",
             {
                 "columns": [
-                    {"id": "state", "label": "Now", "type": "state", "width": "150px"},
-                    {"id": "task", "label": "Task", "type": "text"},
-                    *([{"id": "run", "label": "Run", "type": "text"}] if runs > 1 else []),
-                    *([{"id": "then", "label": "Then", "type": "text"}] if then else []),
+                    {"id": "state", "label": _("Now"), "type": "state", "width": "150px"},
+                    {"id": "task", "label": _("Task"), "type": "text"},
+                    *([{"id": "run", "label": _("Run"), "type": "text"}] if runs > 1 else []),
+                    *([{"id": "then", "label": _("Then"), "type": "text"}] if then else []),
                 ],
                 "rows": rows,
-                "foot": {"text": f"and {len(affected) - _SHOWN} more"}
+                "foot": {"text": _("and {value} more", value=len(affected) - _SHOWN)}
                 if len(affected) > _SHOWN
                 else None,
             },
@@ -84,10 +96,10 @@ def _reach(key: str) -> dict[str, bool]:
     """Ask which neighbours an action also touches."""
     with st.container(horizontal=True):
         return {
-            "downstream": st.toggle("Tasks after it", key=f"{key}_downstream"),
-            "upstream": st.toggle("Tasks before it", key=f"{key}_upstream"),
-            "past": st.toggle("Earlier runs", key=f"{key}_past"),
-            "future": st.toggle("Later runs", key=f"{key}_future"),
+            "downstream": st.toggle(_("Tasks after it"), key=f"{key}_downstream"),
+            "upstream": st.toggle(_("Tasks before it"), key=f"{key}_upstream"),
+            "past": st.toggle(_("Earlier runs"), key=f"{key}_past"),
+            "future": st.toggle(_("Later runs"), key=f"{key}_future"),
         }
 
 
@@ -97,15 +109,15 @@ def clear_task(values: dict[str, Any]) -> None:
     dag_id, run_id, task_id = values["dag_id"], values["run_id"], values["task_id"]
     indexes = [values["map_index"]] if values.get("map_index", -1) >= 0 else []
 
-    @st.dialog(f"Clear {task_id}", width="medium", on_dismiss=close_dialog)
+    @st.dialog(_("Clear {task_id}", task_id=task_id), width="medium", on_dismiss=close_dialog)
     def show() -> None:
-        st.caption("Cleared tasks run again. Running ones are stopped first.")
+        st.caption(_("Cleared tasks run again. Running ones are stopped first."))
         if "clear_downstream" not in st.session_state:
             st.session_state["clear_downstream"] = True
         reach = _reach("clear")
         with st.container(horizontal=True):
-            only_failed = st.toggle("Only failed ones", key="clear_only_failed")
-            latest = st.toggle("Use the DAG's latest version", key="clear_latest")
+            only_failed = st.toggle(_("Only failed ones"), key="clear_only_failed")
+            latest = st.toggle(_("Use the DAG's latest version"), key="clear_latest")
 
         def clear(*, dry_run: bool) -> list[TaskInstance]:
             return data.source().clear_tasks(
@@ -119,10 +131,14 @@ def clear_task(values: dict[str, Any]) -> None:
                 **reach,
             )
 
-        affected = _preview(lambda: clear(dry_run=True), "cleared", "Nothing would be cleared.")
-        if _buttons(f"Clear {len(affected or [])}", disabled=not affected, key="clear_task_go"):
+        affected = _preview(lambda: clear(dry_run=True), "cleared", _("Nothing would be cleared."))
+        if _buttons(
+            _("Clear {n}", n=len(affected or [])), disabled=not affected, key="clear_task_go"
+        ):
             _apply(
-                lambda: clear(dry_run=False), f"Cleared {len(affected or [])} tasks", "clear_task"
+                lambda: clear(dry_run=False),
+                _("Cleared {n} tasks", n=len(affected or [])),
+                "clear_task",
             )
 
     show()
@@ -133,14 +149,16 @@ def clear_run(values: dict[str, Any]) -> None:
     """Show which tasks of a run would run again."""
     dag_id, run_id = values["dag_id"], values["run_id"]
 
-    @st.dialog("Clear this run", width="medium", on_dismiss=close_dialog)
+    @st.dialog(_("Clear this run"), width="medium", on_dismiss=close_dialog)
     def show() -> None:
         st.caption(run_id)
         with st.container(horizontal=True):
             only_failed = st.toggle(
-                "Only failed ones", key="clear_run_failed", value=values.get("only_failed", False)
+                _("Only failed ones"),
+                key="clear_run_failed",
+                value=values.get("only_failed", False),
             )
-            latest = st.toggle("Use the DAG's latest version", key="clear_run_latest")
+            latest = st.toggle(_("Use the DAG's latest version"), key="clear_run_latest")
 
         def clear(*, dry_run: bool) -> list[TaskInstance]:
             return data.source().clear_run(
@@ -149,14 +167,18 @@ def clear_run(values: dict[str, Any]) -> None:
 
         affected = _preview(
             lambda: clear(dry_run=True),
-            "cleared and run again",
-            "Nothing would be cleared: no task of this run failed."
+            _("cleared and run again"),
+            _("Nothing would be cleared: no task of this run failed.")
             if only_failed
-            else "Nothing would be cleared.",
+            else _("Nothing would be cleared."),
         )
-        if _buttons(f"Clear {len(affected or [])}", disabled=not affected, key="clear_run_go"):
+        if _buttons(
+            _("Clear {n}", n=len(affected or [])), disabled=not affected, key="clear_run_go"
+        ):
             _apply(
-                lambda: clear(dry_run=False), f"Cleared {len(affected or [])} tasks", "clear_run"
+                lambda: clear(dry_run=False),
+                _("Cleared {n} tasks", n=len(affected or [])),
+                "clear_run",
             )
 
     show()
@@ -195,11 +217,11 @@ def mark_task(values: dict[str, Any]) -> None:
     dag_id, run_id, task_id = values["dag_id"], values["run_id"], values["task_id"]
     indexes = [values["map_index"]] if values.get("map_index", -1) >= 0 else []
 
-    @st.dialog(f"Mark {task_id}", width="medium", on_dismiss=close_dialog)
+    @st.dialog(_("Mark {task_id}", task_id=task_id), width="medium", on_dismiss=close_dialog)
     def show() -> None:
         state = (
             st.segmented_control(
-                "State",
+                _("State"),
                 ["success", "failed", "skipped"],
                 default="success",
                 key="mark_state",
@@ -218,17 +240,17 @@ def mark_task(values: dict[str, Any]) -> None:
         affected = _preview(
             lambda: mark(dry_run=True),
             "changed",
-            f"Nothing would change: it is {states.words(state)} already.",
+            _("Nothing would change: it is {words} already.", words=states.words(state)),
             lambda t: states.words(state) if t.task_id in marked else "runs again",
         )
         if _buttons(
-            f"Mark {states.words(state)}",
+            _("Mark {words}", words=states.words(state)),
             disabled=not affected,
             key="mark_task_go",
         ):
             _apply(
                 lambda: mark(dry_run=False),
-                f"Marked {task_id} {states.words(state)}",
+                _("Marked {task_id} {words}", task_id=task_id, words=states.words(state)),
                 "mark_task",
             )
 
@@ -240,12 +262,12 @@ def mark_run(values: dict[str, Any]) -> None:
     """Ask for a run's state; show which unfinished tasks would get it too."""
     dag_id, run_id = values["dag_id"], values["run_id"]
 
-    @st.dialog("Mark this run", width="medium", on_dismiss=close_dialog)
+    @st.dialog(_("Mark this run"), width="medium", on_dismiss=close_dialog)
     def show() -> None:
         st.caption(run_id)
         state: Any = (
             st.segmented_control(
-                "State", ["success", "failed"], default="success", key="mark_run_state"
+                _("State"), ["success", "failed"], default="success", key="mark_run_state"
             )
             or "success"
         )
@@ -255,13 +277,13 @@ def mark_run(values: dict[str, Any]) -> None:
             problem(error, "mark_run_problem")
             affected = None
         if affected:
-            _preview(lambda: affected, "set with it", "")
+            _preview(lambda: affected, _("set with it"), "")
         elif affected is not None:
-            st.markdown("Only the run's own state changes.")
-        if _buttons(f"Mark {state}", disabled=affected is None, key="mark_run_go"):
+            st.markdown(_("Only the run's own state changes."))
+        if _buttons(_("Mark {state}", state=state), disabled=affected is None, key="mark_run_go"):
             _apply(
                 lambda: data.source().mark_run(dag_id, run_id, state, dry_run=False),
-                f"Marked the run {state}",
+                _("Marked the run {state}", state=state),
                 "mark_run",
             )
 
@@ -273,18 +295,20 @@ def cancel_run(values: dict[str, Any]) -> None:
     """Ask once before a run is stopped; show what is stopped."""
     dag_id, run_id = values["dag_id"], values["run_id"]
 
-    @st.dialog("Cancel this run", width="medium", on_dismiss=close_dialog)
+    @st.dialog(_("Cancel this run"), width="medium", on_dismiss=close_dialog)
     def show() -> None:
         st.caption(run_id)
         # The preview of a run marked failed is what a cancel does.
         _preview(
             lambda: data.source().mark_run(dag_id, run_id, "failed", dry_run=True),
-            "stopped or skipped; the run fails",
-            "No task is left to stop; the run fails.",
+            _("stopped or skipped; the run fails"),
+            _("No task is left to stop; the run fails."),
         )
-        if _buttons("Cancel the run", key="cancel_run_go"):
+        if _buttons(_("Cancel the run"), key="cancel_run_go"):
             _apply(
-                lambda: data.source().cancel_run(dag_id, run_id), "Cancelled the run", "cancel_run"
+                lambda: data.source().cancel_run(dag_id, run_id),
+                _("Cancelled the run"),
+                "cancel_run",
             )
 
     show()
@@ -295,18 +319,20 @@ def note(values: dict[str, Any]) -> None:
     """Ask for a run's note."""
     dag_id, run_id = values["dag_id"], values["run_id"]
 
-    @st.dialog("Note", width="medium", on_dismiss=close_dialog)
+    @st.dialog(_("Note"), width="medium", on_dismiss=close_dialog)
     def show() -> None:
         text = st.text_area(
-            "What others should know of this run",
+            _("What others should know of this run"),
             value=values.get("note", ""),
             max_chars=1000,
             height=160,
             key=f"note_{run_id}",
         )
-        if _buttons("Save", key="note_go"):
+        if _buttons(_("Save"), key="note_go"):
             _apply(
-                lambda: data.source().set_note(dag_id, run_id, text or ""), "Saved the note", "note"
+                lambda: data.source().set_note(dag_id, run_id, text or ""),
+                _("Saved the note"),
+                "note",
             )
 
     show()

@@ -17,6 +17,7 @@ from boraflow.rpc.errors import ApiError
 from boraflow_ui import data, messages, session
 from boraflow_ui.asset_files import assets_digest
 from boraflow_ui.components import mount
+from boraflow_ui.messages import _
 
 PANEL = "panel"
 DIALOG = "dialog"
@@ -65,22 +66,22 @@ def problem(error: ApiError, key: str = "problem") -> None:
     if error.code is grpc.StatusCode.NOT_FOUND:
         notice(
             key,
-            "There is no such thing here",
+            _("There is no such thing here"),
             error.message,
             tone="empty",
-            actions=[{"label": "All DAGs", "href": "dags"}],
+            actions=[{"label": _("All DAGs"), "href": "dags"}],
         )
     elif error.code is grpc.StatusCode.UNAVAILABLE and not data.source().health.up:
         notice(
             key,
-            "Nothing is known yet",
-            "This page fills itself as soon as the metastore answers.",
+            _("Nothing is known yet"),
+            _("This page fills itself as soon as the metastore answers."),
             tone="empty",
         )
     elif error.code is grpc.StatusCode.PERMISSION_DENIED:
-        notice(key, "This is not allowed", error.message, tone="error")
+        notice(key, _("This is not allowed"), error.message, tone="error")
     else:
-        notice(key, "This could not be shown", f"{error.message} ({error.reason})", tone="error")
+        notice(key, _("This could not be shown"), f"{error.message} ({error.reason})", tone="error")
 
 
 def banner() -> None:
@@ -93,9 +94,11 @@ def banner() -> None:
         items.append(
             {
                 "tone": "error",
-                "title": "The metastore refuses the dashboard's token",
-                "text": "Start the dashboard with BORAFLOW_TOKEN, or with the BORAFLOW_HOME that has"
-                " tokens/ui.token of this metastore.",
+                "title": _("The metastore refuses the dashboard's token"),
+                "text": _(
+                    "Start the dashboard with BORAFLOW_TOKEN, or with the BORAFLOW_HOME that has"
+                    " tokens/ui.token of this metastore."
+                ),
                 "code": health.error,
             }
         )
@@ -103,9 +106,14 @@ def banner() -> None:
         items.append(
             {
                 "tone": "error",
-                "title": f"The metastore at {source.settings.metastore_address} does not answer",
+                "title": _(
+                    "The metastore at {metastore_address} does not answer",
+                    metastore_address=source.settings.metastore_address,
+                ),
                 "since": since,
-                "text": "What you see is what was known before. Running tasks go on. The page recovers by itself.",
+                "text": _(
+                    "What you see is what was known before. Running tasks go on. The page recovers by itself."
+                ),
                 "code": health.error,
             }
         )
@@ -113,9 +121,11 @@ def banner() -> None:
         items.append(
             {
                 "tone": "error",
-                "title": "No scheduler is leading",
-                "text": "Nothing new is started, and trigger, pause, clear and mark are refused until one leads."
-                " Running tasks go on and their results are kept.",
+                "title": _("No scheduler is leading"),
+                "text": _(
+                    "Nothing new is started, and trigger, pause, clear and mark are refused until one leads."
+                    " Running tasks go on and their results are kept."
+                ),
                 "code": "bora scheduler",
             }
         )
@@ -123,8 +133,8 @@ def banner() -> None:
         items.append(
             {
                 "tone": "warning",
-                "title": "No executor is attached",
-                "text": "Tasks wait until one is.",
+                "title": _("No executor is attached"),
+                "text": _("Tasks wait until one is."),
                 "code": "bora executor",
             }
         )
@@ -194,7 +204,7 @@ def act(action: Callable[[], Any], done: str) -> None:
     try:
         action()
     except ApiError as error:
-        say(f"**Not done:** {error.message}", failed=True)
+        say(_("**Not done:** {message}", message=error.message), failed=True)
     else:
         say(done)
 

@@ -37,7 +37,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from boraflow import logs
 from boraflow.config import ConfigError, UiSettings
 from boraflow.rpc.errors import ApiError
-from boraflow_ui import data, login, messages, theme
+from boraflow_ui import asset_data, data, dependencies, layout, login, messages, theme
 from boraflow_ui.asset_files import ASSETS, assets_digest
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,9 @@ PAGES = (
     "dag",
     "run",
     "task",
+    "assets",
+    "questions",
+    "dependencies",
     "executors",
     "errors",
     "audit",
@@ -83,6 +86,8 @@ _HEAD = """<script>
     if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
+    // It closes the menu that the link is in, as following it would have.
+    link.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
     if (link.href !== location.href) push({}, "", link.href);
     window.dispatchEvent(new PopStateEvent("popstate", { state: {} }));
   }, true);
@@ -260,9 +265,27 @@ async def log_text(request: Request) -> Response:
     )
 
 
+async def _dependencies(focus: str) -> Response:
+    """Send the layout of the graph of DAGs; its address has a digest of the shape."""
+
+    def lay_out() -> bytes:
+        found = dependencies.find(asset_data.every_dag(), asset_data.every_asset())
+        node = dependencies.DAG + focus
+        shown = found.around(node) if focus and node in found.upstream else found
+        return json.dumps(layout.lay_out(shown.spec(), None)).encode()
+
+    try:
+        body = await asyncio.to_thread(lay_out)
+    except ApiError as error:
+        return PlainTextResponse(error.message, 502)
+    return Response(body, media_type="application/json", headers={"Cache-Control": "private"})
+
+
 async def graph(request: Request) -> Response:
     """Send the layout of one version of a DAG: the same for ever, so browsers keep it."""
     query = request.query_params
+    if "dependencies" in query:
+        return await _dependencies(query.get("of", ""))
     dag_id, closed = query.get("dag_id", ""), query.get("closed")
     try:
         version = int(query.get("version", "0"))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from boraflow.api.model.v1 import states_pb2 as pb
 from boraflow.model.states import FINISHED, TaskState
+from boraflow_ui.messages import _
 
 _FINISHED = frozenset(s.value for s in FINISHED)
 
@@ -75,4 +76,4 @@ def is_finished(state: str) -> bool:
 
 def words(state: str) -> str:
     """Return a state as people read it."""
-    return "no state yet" if state == "none" else state.replace("_", " ")
+    return _("no state yet") if state == "none" else _(state.replace("_", " "))

@@ -10,6 +10,7 @@ from boraflow.api.model.v1.run_pb2 import Run, TaskInstance
 from boraflow_ui import states
 from boraflow_ui.components import link, mount
 from boraflow_ui.frame import milliseconds
+from boraflow_ui.messages import N_, _
 
 
 def heading(key: str, text: str) -> None:
@@ -72,24 +73,24 @@ def schedule_words(dag: Dag) -> tuple[str, str]:
     """Return a DAG's schedule in words, and as it is written."""
     written = "" if dag.schedule in ("", "None") else dag.schedule
     if not written:
-        return "By hand only", ""
+        return _("By hand only"), ""
     zone = f" {dag.timezone}" if dag.timezone not in ("", "UTC") else ""
     words = dag.schedule_description or written
     return words, f"{written}{zone}" if words != written or zone else ""
 
 
 REASONS = {
-    "task_failure": "a task failed",
-    "timed_out": "it took longer than its dagrun_timeout",
-    "cancelled": "it was cancelled",
-    "marked": "it was marked by hand",
-    "all_tasks_deadlocked": "its tasks wait for each other",
+    "task_failure": N_("a task failed"),
+    "timed_out": N_("it took longer than its dagrun_timeout"),
+    "cancelled": N_("it was cancelled"),
+    "marked": N_("it was marked by hand"),
+    "all_tasks_deadlocked": N_("its tasks wait for each other"),
 }
 
 
 def reason_words(reason: str) -> str:
     """Return why a run ended as people read it."""
-    return REASONS.get(reason, reason.replace("_", " "))
+    return _(REASONS.get(reason, reason.replace("_", " ")))
 
 
 def task_label(task: TaskInstance) -> str:

@@ -15,6 +15,7 @@ from boraflow_ui import dag_data, data, params
 from boraflow_ui.components import link
 from boraflow_ui.dialog_parts import bullets, done, plain
 from boraflow_ui.frame import close_dialog, dialog, problem
+from boraflow_ui.messages import _
 
 
 @dialog("trigger")
@@ -22,7 +23,7 @@ def trigger(values: dict[str, Any]) -> None:
     """Ask for the configuration of a new run."""
     dag_id = values["dag_id"]
 
-    @st.dialog(f"Trigger {dag_id}", width="medium", on_dismiss=close_dialog)
+    @st.dialog(_("Trigger {dag_id}", dag_id=dag_id), width="medium", on_dismiss=close_dialog)
     def show() -> None:
         try:
             dag = data.source().dag(dag_id)
@@ -36,7 +37,7 @@ def trigger(values: dict[str, Any]) -> None:
         if form:
             how = (
                 st.segmented_control(
-                    "Configuration",
+                    _("Configuration"),
                     ["Form", "JSON"],
                     default="Form",
                     key="trigger_how",
@@ -52,36 +53,36 @@ def trigger(values: dict[str, Any]) -> None:
         else:
             start = {n: p["value"] for n, p in known.items() if "value" in p}
             text = st.text_area(
-                "Configuration (a JSON object)",
+                _("Configuration (a JSON object)"),
                 value=json.dumps(start, indent=2, ensure_ascii=False),
                 height=220,
                 key=f"trigger_json_{dag_id}",
             )
             conf, complaint = params.parse_object(text)
             wrong = [complaint] if complaint else params.check(known, conf or {})
-        with st.expander("More: run id, date, note"):
+        with st.expander(_("More: run id, date, note")):
             run_id = st.text_input(
-                "Run id", key="trigger_run_id", placeholder="made from the date"
+                _("Run id"), key="trigger_run_id", placeholder=_("made from the date")
             ).strip()
             logical = st.datetime_input(
-                "Logical date (UTC)",
+                _("Logical date (UTC)"),
                 value=None,
                 key="trigger_date",
-                help="Unset: a run without a date",
+                help=_("Unset: a run without a date"),
             )
-            note = st.text_input("Note", key="trigger_note", max_chars=1000)
+            note = st.text_input(_("Note"), key="trigger_note", max_chars=1000)
         date = logical.replace(tzinfo=dt.UTC).timestamp() if logical else None
         if dag.paused:
-            st.warning("The DAG is paused: the run is queued and starts when it is unpaused.")
+            st.warning(_("The DAG is paused: the run is queued and starts when it is unpaused."))
         said = st.container()
         with st.container(horizontal=True, horizontal_alignment="right"):
-            if st.button("Close", key="trigger_go_close"):
+            if st.button(_("Close"), key="trigger_go_close"):
                 close_dialog()
                 st.rerun()
             check = st.button(
-                "Dry run", key="trigger_check", help="Ask the scheduler; nothing is created"
+                _("Dry run"), key="trigger_check", help=_("Ask the scheduler; nothing is created")
             )
-            go = st.button("Trigger", type="primary", key="trigger_go")
+            go = st.button(_("Trigger"), type="primary", key="trigger_go")
         if check or go:
             st.session_state["trigger_tried"] = values.setdefault("token", str(uuid.uuid4()))
         if wrong:
@@ -92,7 +93,7 @@ def trigger(values: dict[str, Any]) -> None:
             if check:
                 would = dag_data.dry_trigger(dag_id, json.dumps(conf or {}), run_id, date)
                 said.success(
-                    f"It would be accepted as **{plain(would.run.run_id)}**"
+                    _("It would be accepted as **{value}**", value=plain(would.run.run_id))
                     + "".join(f"; {plain(w)}" for w in would.warnings)
                 )
             if not go:
@@ -190,7 +191,7 @@ def _widget(f: params.Field, wrong: list[str]) -> Any:
         case "datetime":
             moment = params.as_datetime(f.default)
             found = st.datetime_input(
-                f"{label}, UTC",
+                _("{label}, UTC", label=label),
                 value=moment.replace(tzinfo=None) if moment else None,
                 key=key,
                 help=text,
@@ -212,7 +213,7 @@ def _widget(f: params.Field, wrong: list[str]) -> Any:
             )
         case "file":
             given = st.file_uploader(
-                label, key=key, help=text or "Its content becomes the value", max_upload_size=4
+                label, key=key, help=text or _("Its content becomes the value"), max_upload_size=4
             )
             if given is None:
                 return f.default
@@ -222,7 +223,7 @@ def _widget(f: params.Field, wrong: list[str]) -> Any:
                 return base64.b64encode(given.getvalue()).decode()
         case "json":
             written = st.text_area(
-                f"{label}, JSON",
+                _("{label}, JSON", label=label),
                 value="" if f.default is None else json.dumps(f.default, indent=2),
                 key=key,
                 help=text,

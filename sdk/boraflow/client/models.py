@@ -63,6 +63,16 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class DagLink:
+    """One task of a DAG has to do with another DAG."""
+
+    task_id: str
+    kind: str
+    """``trigger``, ``wait`` or ``mark``."""
+    dag_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dag:
     """A DAG as it stands."""
 
@@ -89,6 +99,7 @@ class Dag:
     max_active_runs: int
     catchup: bool
     asset_condition_json: str
+    links: tuple[DagLink, ...]
 
     @property
     def asset_condition(self) -> dict[str, Any] | None:

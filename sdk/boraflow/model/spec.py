@@ -122,6 +122,8 @@ class TaskSpec:
     """Assets it reads: ``{"name", "uri", "group", "extra"}``, ``{"alias": name}`` or ``{"ref": {"name" or "uri"}}``."""
     outlets: tuple[dict[str, Any], ...] = ()
     """Assets it writes, as ``inlets``."""
+    dag_links: tuple[dict[str, Any], ...] = ()
+    """Other DAGs it has to do with: ``{"kind": "trigger", "wait" or "mark", "dag_id"}``; names made of templates are left out."""
     doc_md: str | None = None
     owner: str = "airflow"
     ui_color: str = ""

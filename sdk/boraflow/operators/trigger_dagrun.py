@@ -50,6 +50,7 @@ class TriggerDagRunOperator(BaseOperator):
         deferrable: wait in the async lane.
     """
 
+    dag_link: Any = ("trigger", "trigger_dag_id")
     template_fields: Any = (
         "trigger_dag_id", "trigger_run_id", "logical_date", "run_after", "conf",
         "wait_for_completion", "skip_when_already_exists", "note",

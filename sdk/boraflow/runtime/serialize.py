@@ -223,6 +223,7 @@ def _task(dag: DAG, task: Any, mapped: MapSpec | None, feeds: bool) -> TaskSpec:
         memory_limit_mb=task.memory_limit_mb,
         inlets=tuple(_asset(a) for a in task.inlets),
         outlets=tuple(_asset(a) for a in task.outlets),
+        dag_links=_dag_links(task),
         doc_md=_doc(task),
         owner=task.owner or "airflow",
         ui_color=task.ui_color or "",
@@ -234,6 +235,17 @@ def _task(dag: DAG, task: Any, mapped: MapSpec | None, feeds: bool) -> TaskSpec:
         ),
         params=dict(params_spec(task.params)),
     )
+
+
+def _dag_links(task: Any) -> tuple[dict[str, Any], ...]:
+    """Return which other DAG a task triggers, waits for or marks, where its name is known before it runs."""
+    kind, argument = getattr(task.operator_class, "dag_link", None) or ("", "")
+    if not kind:
+        return ()
+    given = getattr(task, "partial_kwargs", None)
+    dag_id = getattr(task, argument, None) if given is None else given.get(argument)
+    known = isinstance(dag_id, str) and dag_id and "{{" not in dag_id and "{%" not in dag_id
+    return ({"kind": kind, "dag_id": dag_id},) if known else ()
 
 
 def _has_hooks(task: Any) -> bool:

@@ -50,6 +50,7 @@ class ExternalTaskSensor(BaseSensorOperator):
         deferrable: wait in the async lane.
     """
 
+    dag_link: Any = ("wait", "external_dag_id")
     template_fields: Any = (
         "external_dag_id",
         "external_task_id",
@@ -279,6 +280,7 @@ class ExternalTaskMarker(EmptyOperator):
         recursion_depth: accepted for Airflow's sake.
     """
 
+    dag_link: Any = ("mark", "external_dag_id")
     template_fields: Any = ("external_dag_id", "external_task_id", "logical_date")
     ui_color = "#4db7db"
 

@@ -1,7 +1,7 @@
 // What needs somebody: what is broken, why, since when, what it blocks, and what to press.
 // Data: {items: [{key, tone, title, href, chip, why, whyHref?, since, facts: [text], strip?, code?, actions: [{id?, href?, label, icon, kind?}]}],
 // empty: {title, text}}.
-import { ago, bothZones, component, h, icon, reconcile, span, word } from "./base.js";
+import { _, ago, bothZones, component, h, icon, reconcile, span, word } from "./base.js";
 
 function strip(items) {
   const most = Math.max(1, ...items.map((r) => r.d ?? 0));
@@ -27,7 +27,7 @@ export default component((root, self) => {
         el.className = i.tone;
         const since = i.since ? h("span", { class: "at-since", "data-tip": bothZones(i.since), "data-tick": "" }) : "";
         if (since) {
-          since._tick = () => (since.textContent = `since ${ago(i.since).replace(" ago", "")}`);
+          since._tick = () => (since.textContent = _("since {time}", { time: ago(i.since).replace(" ago", "").replace(" 전", "") }));
           since._tick();
         }
         el.replaceChildren(
@@ -35,7 +35,7 @@ export default component((root, self) => {
             h("div", { class: "at-line" }, h("span", { class: "at-chip" }, i.chip), h("a", { href: i.href, class: "strong" }, i.title), since,
               i.facts.map((f) => h("span", { class: "at-fact" }, f))),
             i.why ? h("div", { class: "at-why" }, i.task ? h("a", { href: i.whyHref, class: "mono" }, i.task) : "", h("span", {}, i.why)) : "",
-            i.code ? h("details", { open }, h("summary", {}, "Traceback"), h("pre", {}, i.code)) : ""),
+            i.code ? h("details", { open }, h("summary", {}, _("Traceback")), h("pre", {}, i.code)) : ""),
           i.strip?.length ? strip(i.strip) : "",
           h("div", { class: "at-acts" }, i.actions.map((a) =>
             a.href ? h("a", { class: `button small ${a.kind ?? ""}`, href: a.href }, icon(a.icon), a.label)

@@ -1,6 +1,6 @@
 // A year of days: each a square that says how its runs ended; a click lists them.
 // Data: {dag_id, from, to (midnights, ms), offset (ms east of UTC), days: [[ms, {state: n}]], next (ms | null)}.
-import { component, h, ORDER, withParams, word } from "./base.js";
+import { _, component, h, ORDER, withParams, word } from "./base.js";
 
 const DAY = 864e5;
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
@@ -45,7 +45,7 @@ export default component((root) => {
           el.append(h("i", { "data-s": s, style: { height: `${share}%`, bottom: `${from}%`, opacity: s === "success" ? 0.4 + (0.6 * n) / most : 1 } }));
           from += share;
         }
-        el._tip = () => [name, n ? "" : "no run", ...ORDER.filter((k) => counts[k]).map((k) => `${counts[k]} ${word(k)}`), next ? "the next run is due" : ""].filter(Boolean);
+        el._tip = () => [name, n ? "" : _("no run"), ...ORDER.filter((k) => counts[k]).map((k) => `${counts[k]} ${word(k)}`), next ? _("the next run is due") : ""].filter(Boolean);
         cells.push(el);
       }
       months.replaceChildren(...labels);

@@ -1,7 +1,7 @@
 // Bars over time, each stacked of parts: runs by state, or how long runs took. A bar may be a link.
 // Data: {title, unit: "n" | "ms", bars: [{key, at, href?, parts: [[kind, value]], tip: [line]}], legend: [[kind, label]],
 // mean?, height?, empty?}. A kind is a state, or "wait".
-import { bothZones, component, h, reconcile, shortStamp, span } from "./base.js";
+import { _, bothZones, component, h, reconcile, shortStamp, span } from "./base.js";
 
 const NICE = [1, 2, 3, 4, 5, 6, 8, 10];
 function top(most, unit) {
@@ -53,7 +53,7 @@ export default component((root) => {
       axis.replaceChildren(...d.bars.map((b, i) => h("span", {}, i % every ? "" : shortStamp(b.at).replace(/(\d\d:\d\d):\d\d$/, "$1"))));
       bars.classList.toggle("dense", d.bars.length > 60);
       empty.hidden = d.bars.some((b) => total(b) > 0);
-      empty.textContent = d.empty ?? "Nothing yet";
+      empty.textContent = d.empty ?? _("Nothing yet");
     },
   };
 });

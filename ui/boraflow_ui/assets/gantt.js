@@ -1,12 +1,12 @@
 // When each task of a run was ready, and the phases of each of its attempts. Unfinished bars grow by themselves.
 // Data: {from, to, rows: [{key, label, href, s, ready, queued, start, end, tries: [{n, kind, s, on, t: [7 times]}]}]};
 // times are milliseconds or null. A row without attempts (a mapped task, one that needs no worker) is one bar.
-import { bothZones, component, h, reconcile, span, word } from "./base.js";
+import { _, bothZones, component, h, reconcile, span, word } from "./base.js";
 
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5];
 // What lies between two times of an attempt.
 const PHASES = [
-  ["ready", "waited for a slot"], ["queued", "handed to a worker"], ["claimed", "imported the DAG file"],
+  ["ready", _("waited for a slot")], ["queued", _("handed to a worker")], ["claimed", _("imported the DAG file")],
   ["imported", "started"], ["run", "ran"], ["ended", "recorded"],
 ];
 
@@ -27,7 +27,7 @@ export default component((root) => {
   const axis = h("div", { class: "gt-axis" });
   const body = h("div", { class: "gt-body" });
   const legend = h("div", { class: "gt-legend" }, PHASES.map(([name, words]) => h("span", {}, h("i", { class: name, "data-s": "success" }), words)));
-  root.append(h("div", { class: "gantt" }, h("div", { class: "gt-head" }, h("div", { class: "gt-label muted" }, "Task"), axis), body), legend);
+  root.append(h("div", { class: "gantt" }, h("div", { class: "gt-head" }, h("div", { class: "gt-label muted" }, _("Task")), axis), body), legend);
   let d = null;
 
   const tipOf = (r, t) => () => {
@@ -39,8 +39,8 @@ export default component((root) => {
     }
     const out = [r.label, word(r.s)];
     if (r.start) out.push(`started ${bothZones(r.start).split("\n")[0]}`);
-    if (r.ready && r.queued) out.push(`ready for ${span(r.queued - r.ready)}`);
-    if (r.queued && r.start) out.push(`queued for ${span(r.start - r.queued)}`);
+    if (r.ready && r.queued) out.push(_("ready for {t}", { t: span(r.queued - r.ready) }));
+    if (r.queued && r.start) out.push(_("queued for {t}", { t: span(r.start - r.queued) }));
     if (r.start) out.push(`ran ${span((r.end ?? now) - r.start)}`);
     return out;
   };

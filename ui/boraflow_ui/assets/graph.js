@@ -1,7 +1,7 @@
 // The graph of a DAG: laid out by the server once per version and set of folded groups, drawn as SVG, coloured by
 // the states of a run. Zoom with the wheel, move by dragging, click a task to open it.
 // Data: {layout (URL), dag_id, run_id, states: {task: state}, mapped: {task: {state: n}}, hrefs}.
-import { component, counts, go, h, icon, open, ORDER, s, state, withParams, word, worst } from "./base.js";
+import { _, component, counts, go, h, icon, open, ORDER, s, state, withParams, word, worst } from "./base.js";
 
 const MIN = 0.04, MAX = 2.5;
 const views = new Map(); // layout URL → where the reader was
@@ -23,10 +23,10 @@ const cut = (text, px, per) => {
 
 export default component((root, self) => {
   const world = s("g");
-  const svg = s("svg", { class: "gr-svg", tabindex: "0", role: "group", "aria-label": "Graph of the DAG" },
+  const svg = s("svg", { class: "gr-svg", tabindex: "0", role: "group", "aria-label": _("Graph of the DAG") },
     s("defs", {}, s("marker", { id: "arrow", viewBox: "0 0 8 8", refX: "7", refY: "4", markerWidth: "7", markerHeight: "7", orient: "auto-start-reverse" }, s("path", { d: "M1 1.2L7 4 1 6.8" }))),
     world);
-  const find = h("input", { type: "search", placeholder: "Find a task", "aria-label": "Find a task", spellcheck: "false" });
+  const find = h("input", { type: "search", placeholder: _("Find a task"), "aria-label": _("Find a task"), spellcheck: "false" });
   const tool = (name, title, act) => h("button", { class: "iconbutton", type: "button", title, "aria-label": title, onclick: act }, icon(name));
   const groupTools = h("span", { class: "gr-groups", hidden: true },
     h("button", { class: "button small", type: "button", onclick: () => go(withParams({ closed: layout.groups.join(",") }), { replace: true }) }, "Fold all"),
@@ -35,7 +35,7 @@ export default component((root, self) => {
   const legend = h("div", { class: "gr-legend" });
   const box = h("div", { class: "graph" },
     h("div", { class: "gr-tools" }, h("label", { class: "search" }, icon("search"), find), groupTools, h("span", { class: "grow" }),
-      tool("minus", "Zoom out", () => zoom(1 / 1.3)), tool("plus", "Zoom in", () => zoom(1.3)), tool("fit", "Show all", () => fit())),
+      tool("minus", _("Zoom out"), () => zoom(1 / 1.3)), tool("plus", _("Zoom in"), () => zoom(1.3)), tool("fit", _("Show all"), () => fit())),
     svg, mini, legend);
   root.append(box);
 
@@ -155,6 +155,7 @@ export default component((root, self) => {
 
   // --- drawing ---
   const taskHref = (id) => {
+    if (data.hrefs) return data.hrefs[id] ?? null;
     if (!data.run_id) return null;
     const page = data.mapped[id] ? "run" : "task";
     return `${page}?${new URLSearchParams({ dag_id: data.dag_id, run_id: data.run_id, task_id: id })}`;
@@ -171,8 +172,8 @@ export default component((root, self) => {
     for (const b of layout.boxes) {
       const g = s("g", { class: `gr-box ${b.kind}`, transform: `translate(${b.x} ${b.y})` }, s("rect", { width: b.w, height: b.h, rx: 10 }));
       if (b.label) {
-        const label = s("g", { class: "gr-boxlabel", role: "button", tabindex: "0", "aria-label": `Fold ${b.id}` },
-          s("text", { x: 14, y: 19 }, cut(b.label, Math.max(90, b.w - 30), 7)), s("title", {}, `${b.tip || b.id}: click to fold`));
+        const label = s("g", { class: "gr-boxlabel", role: "button", tabindex: "0", "aria-label": _("Fold {name}", { name: b.id }) },
+          s("text", { x: 14, y: 19 }, cut(b.label, Math.max(90, b.w - 30), 7)), s("title", {}, _("{name}: click to fold", { name: b.tip || b.id })));
         label.addEventListener("click", () => drag?.moved || toggle(b.id));
         label.addEventListener("keydown", (e) => e.key === "Enter" && toggle(b.id));
         g.append(label);
@@ -313,7 +314,7 @@ export default component((root, self) => {
           if (url !== wanted) return;
           url = null;
           box.classList.remove("loading");
-          legend.replaceChildren(h("span", { class: "muted" }, `The graph could not be loaded: ${error.message}`));
+          legend.replaceChildren(h("span", { class: "muted" }, _("The graph could not be loaded: {error}", { error: error.message })));
           return;
         }
         if (url !== wanted) return;

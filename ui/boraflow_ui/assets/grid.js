@@ -1,7 +1,7 @@
 // Runs (columns, newest at the right) by tasks (rows). A cell is one letter of a row's string; groups fold.
 // Data: {dag_id, runs: [{id, href, s, at, d, type}], rows: [{id, label, depth, group?, parent, mapped?, tip}],
 // cells: ["ssf.", ...], mapped: {"row:run": {state: n}}}.
-import { bothZones, CODES, component, counts, go, h, icon, open, reconcile, span, state, word, worst } from "./base.js";
+import { _, bothZones, CODES, component, counts, go, h, icon, open, reconcile, span, state, word, worst } from "./base.js";
 
 const PITCH = 18;
 
@@ -9,7 +9,7 @@ export default component((root) => {
   const bars = h("div", { class: "g-bars" });
   const corner = h("div", { class: "g-corner" });
   const body = h("div", { class: "g-body" });
-  const box = h("div", { class: "g-box", tabindex: "0", role: "grid", "aria-label": "States of tasks by run" },
+  const box = h("div", { class: "g-box", tabindex: "0", role: "region", "aria-label": _("States of tasks by run") },
     h("div", { class: "g-head" }, corner, bars), body);
   const legend = h("div", { class: "g-legend" });
   root.append(h("div", { class: "grid" }, box, legend));
@@ -81,7 +81,7 @@ export default component((root) => {
   }
   function tipOf(r, j) {
     const run = d.runs[j], s = cellsOf(r)[j];
-    const lines = [r.tip ?? r.id, `${s ? word(s) : "not in this run"} · ${run.id}`];
+    const lines = [r.tip ?? r.id, `${s ? word(s) : _("not in this run")} · ${run.id}`];
     const m = d.mapped[`${r.i}:${j}`];
     if (m) lines.push(Object.entries(m).map(([k, n]) => `${n} ${word(k)}`).join(", "));
     if (r.group) {
@@ -103,8 +103,8 @@ export default component((root) => {
     box.style.setProperty("--runs", d.runs.length);
     corner.replaceChildren(
       h("span", { class: "muted" }, `${d.rows.filter((r) => !r.group).length} tasks`),
-      hasGroups ? h("button", { class: "link", name: "fold", type: "button" }, "Fold all") : "",
-      hasGroups ? h("button", { class: "link", name: "open", type: "button" }, "Open all") : "",
+      hasGroups ? h("button", { class: "link", name: "fold", type: "button" }, _("Fold all")) : "",
+      hasGroups ? h("button", { class: "link", name: "open", type: "button" }, _("Open all")) : "",
       h("span", { class: "scale" }, h("i", {}, span(top)), h("i", {}, span(top / 2))),
     );
     reconcile(bars, d.runs, (r) => r.id,
@@ -114,13 +114,13 @@ export default component((root) => {
       },
       (a, r) => {
         a.setAttribute("data-s", r.s);
-        a.setAttribute("aria-label", `Run ${r.id}: ${word(r.s)}`);
+        a.setAttribute("aria-label", _("Run {name}: {state}", { name: r.id, state: word(r.s) }));
         a.firstChild.style.height = `${r.d === null ? 4 : Math.max(4, Math.round((52 * r.d) / top))}px`;
         a.lastChild.textContent = { manual: "m", backfill: "b", asset_triggered: "a", operator_triggered: "t", asset_materialization: "a" }[r.type] ?? "";
         a._tip = () => [r.id, `${word(r.s)} · ${word(r.type)}`, bothZones(r.at).split("\n")[0], ...(r.d === null ? [] : [span(r.d)])];
       });
     reconcile(body, shown.map((r) => ({ r, cells: cellsOf(r), folded: folded.has(r.id), m: r.mapped ? d.runs.map((_, j) => d.mapped[`${r.i}:${j}`] ?? 0) : 0 })), (x) => x.r.id,
-      () => h("div", { class: "g-row", role: "row" }, h("div", { class: "g-label", role: "rowheader" }), h("div", { class: "g-cells" })),
+      () => h("div", { class: "g-row" }, h("div", { class: "g-label" }), h("div", { class: "g-cells" })),
       (el, { r, cells, folded: shut, m }) => {
         const [label, line] = el.children;
         el.classList.toggle("group", !!r.group);
@@ -128,17 +128,17 @@ export default component((root) => {
         label.style.paddingLeft = `${8 + 14 * r.depth}px`;
         label.title = r.tip ?? r.id;
         label.replaceChildren(
-          r.group ? h("button", { class: `fold ${shut ? "" : "open"}`, type: "button", "aria-expanded": String(!shut), "aria-label": `${shut ? "Open" : "Fold"} ${r.id}`, onclick: () => fold(r.id) }, icon("chevron"), h("span", {}, r.label))
+          r.group ? h("button", { class: `fold ${shut ? "" : "open"}`, type: "button", "aria-expanded": String(!shut), "aria-label": shut ? _("Open {name}", { name: r.id }) : _("Fold {name}", { name: r.id }), onclick: () => fold(r.id) }, icon("chevron"), h("span", {}, r.label))
             : h("span", {}, r.label),
           r.group ? h("span", { class: "count" }, String(groups.get(r.id)?.length ?? 0)) : "",
           r.mapped ? h("span", { class: "count" }, `[${mappedCount(m)}]`) : "");
         while (line.childElementCount > cells.length) line.lastChild.remove();
-        while (line.childElementCount < cells.length) line.append(h("i", { role: "gridcell", "data-tip": "" }));
+        while (line.childElementCount < cells.length) line.append(h("i", { role: "img", "data-tip": "" }));
         cells.forEach((s, j) => {
           const cell = line.children[j];
           if ((cell.getAttribute("data-s") ?? "") !== s) {
             s ? cell.setAttribute("data-s", s) : cell.removeAttribute("data-s");
-            cell.setAttribute("aria-label", s ? word(s) : "not in this run");
+            cell.setAttribute("aria-label", s ? word(s) : _("not in this run"));
           }
           cell._tip ??= () => tipOf(el._row, j);
         });

@@ -1,14 +1,14 @@
 // The head of a page: where we are, what it is and how it stands, what can be done, its tabs.
-import { component, h, icon, reconcile, state, value } from "./base.js";
+import { _, component, h, icon, reconcile, state, value } from "./base.js";
 
 export default component((root, self) => {
-  const crumbs = h("nav", { class: "crumbs", "aria-label": "Breadcrumbs" });
+  const crumbs = h("nav", { class: "crumbs", "aria-label": _("Breadcrumbs") });
   const title = h("h1");
   const badges = h("div", { class: "badges" });
   const actions = h("div", { class: "actions" });
   const text = h("p", { class: "lead" });
   const facts = h("dl", { class: "facts" });
-  const tabs = h("nav", { class: "tabs", "aria-label": "Views" });
+  const tabs = h("nav", { class: "tabs", "aria-label": _("Views") });
   root.append(h("header", { class: "head" },
     crumbs, h("div", { class: "titleline" }, title, badges, h("div", { class: "grow" }), actions), text, facts, tabs));
   let last = {};

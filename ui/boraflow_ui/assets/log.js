@@ -1,7 +1,7 @@
 // A live log: lines come over a socket of our own, only those in sight are in the page. Goes on from where it was
 // after a break; what came before the first piece is loaded by scrolling up.
 // Data: {attempt_id, name, open (the attempt is not closed yet)}.
-import { component, h, icon } from "./base.js";
+import { _, component, h, icon, ngettext } from "./base.js";
 
 const ROW = 19;
 const KEEP = 64 << 20; // bytes of text kept in the page
@@ -9,31 +9,34 @@ const PIECE = 1 << 20;
 const LEVELS = ["debug", "info", "warning", "error"];
 const NUMBER = { TRACE: 0, DEBUG: 0, INFO: 1, NOTICE: 1, WARN: 2, WARNING: 2, ERROR: 3, CRITICAL: 3, FATAL: 3 };
 const LEVEL = /^(?:\[?\d{4}-\d\d-\d\d[T ][\d:.,+Z-]+\]?\s+)?(?:\{[^}]*\}\s+)?\[?(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)\b/;
+const GROUP = /^(?:\[?\d{4}-\d\d-\d\d[T ][\d:.,+Z-]+\]?\s+)?(?:(?:\{[^}]*\}|INFO|[\w.]+:)\s+)*::(group|endgroup)::(.*)$/;
 const TIME = /^\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)\]?\s+/;
 const ANSI = /\x1b\[([0-9;]*)m/g;
 const OTHER = /\x1b(?:\[[0-9;?]*[A-Za-ln-z]|\][^\x07]*\x07)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f]/g;
 const decoder = new TextDecoder();
 
 export default component((root, self) => {
-  const query = h("input", { type: "search", placeholder: "Search this log", "aria-label": "Search this log", spellcheck: "false" });
+  const query = h("input", { type: "search", placeholder: _("Search this log"), "aria-label": _("Search this log"), spellcheck: "false" });
   const found = h("span", { class: "muted num" });
-  const levels = h("div", { class: "pills", role: "group", "aria-label": "Lowest level shown" });
-  const follow = h("button", { class: "button small", type: "button", "aria-pressed": "true" }, icon("tail"), "Follow");
-  const wrap = h("button", { class: "button small", type: "button", "aria-pressed": "false" }, icon("wrap"), "Wrap");
-  const save = h("a", { class: "button small", download: "" }, icon("down"), "Download");
+  const levels = h("div", { class: "pills", role: "group", "aria-label": _("Lowest level shown") });
+  const follow = h("button", { class: "button small", type: "button", "aria-pressed": "true" }, icon("tail"), _("Follow"));
+  const wrap = h("button", { class: "button small", type: "button", "aria-pressed": "false" }, icon("wrap"), _("Wrap"));
+  const save = h("a", { class: "button small", download: "" }, icon("down"), _("Download"));
   const status = h("span", { class: "logstatus" });
   const pad = h("div", { class: "log-pad" });
   const rows = h("div", { class: "log-rows" });
   const full = h("pre", { class: "log-full" });
-  const scroll = h("div", { class: "log-scroll", tabindex: "0", role: "log", "aria-label": "Log" }, pad, rows, full);
-  const next = h("button", { class: "iconbutton", type: "button", "aria-label": "Next match", title: "Next match (Enter)" }, icon("dn"));
-  const back = h("button", { class: "iconbutton", type: "button", "aria-label": "Previous match", title: "Previous match (Shift+Enter)" }, icon("up"));
+  const scroll = h("div", { class: "log-scroll", tabindex: "0", role: "log", "aria-label": _("Log") }, pad, rows, full);
+  const next = h("button", { class: "iconbutton", type: "button", "aria-label": _("Next match"), title: _("Next match (Enter)") }, icon("dn"));
+  const back = h("button", { class: "iconbutton", type: "button", "aria-label": _("Previous match"), title: _("Previous match (Shift+Enter)") }, icon("up"));
   root.append(h("div", { class: "log" },
     h("div", { class: "log-tools" }, h("label", { class: "search" }, icon("search"), query), found, back, next, levels, h("span", { class: "grow" }), status, wrap, follow, save),
     scroll));
 
   let id = null, socket = null, gone = false, timer = null, retry = 0;
   let lines = [], kinds = [], bytes = 0; // text and level of each line
+  let within = [], groups = [], inner = -1; // which group each line is in, the groups, the one that is open now
+  const unfolded = new Set(); // headings of groups that the reader opened
   let first = 0, at = null, rest = null, dropped = false; // byte offsets of the first line and of what comes next
   let complete = false, problem = "", loading = false;
   let lowest = 0, shown = null, hits = [], hit = -1, following = true, last = 1;
@@ -43,7 +46,7 @@ export default component((root, self) => {
       lowest = i;
       [...levels.children].forEach((b, j) => b.classList.toggle("on", j === i));
       refilter();
-    } }, i === 0 ? "All" : i === 3 ? "Errors" : i === 2 ? "Warnings" : "Info"));
+    } }, i === 0 ? _("All") : i === 3 ? _("Errors") : i === 2 ? _("Warnings") : _("Info")));
   }
 
   // --- lines in ---
@@ -91,7 +94,11 @@ export default component((root, self) => {
     if (partial) {
       lines.pop();
       kinds.pop();
+      if (shown?.at(-1) === lines.length) shown.pop();
+      if (within[lines.length] >= 0) groups[within[lines.length]].count--;
       partial = false;
+      // What is not a whole line yet is no heading of a group either.
+      if (groups.at(-1)?.at === lines.length) regroup();
     }
     const [added, tail] = split(join(rest, data));
     rest = tail.length ? tail.slice() : null;
@@ -111,8 +118,47 @@ export default component((root, self) => {
     kinds.push(last);
     bytes += text.length + 1;
     const i = lines.length - 1;
-    if (shown && last >= lowest) shown.push(i);
+    const had = groups.length;
+    group(text, i);
+    // The first group makes a list of what is shown necessary.
+    if (groups.length !== had && !shown) shown = lines.slice(0, -1).map((_text, j) => j);
+    if (shown && visible(i)) shown.push(i);
     if (pattern && matches(text)) hits.push(i);
+  }
+
+  // --- groups: lines between ::group::TITLE and ::endgroup:: are folded until the reader opens them ---
+  function group(text, i) {
+    const m = GROUP.exec(text);
+    if (!m) {
+      within[i] = inner;
+      if (inner >= 0) groups[inner].count++;
+      return;
+    }
+    if (m[1] === "group") {
+      within[i] = inner;
+      groups.push({ title: m[2].trim() || "…", parent: inner, at: i, count: 0, text });
+      inner = groups.length - 1;
+    } else {
+      within[i] = -2; // the end of a group is never shown
+      if (inner >= 0) inner = groups[inner].parent;
+    }
+  }
+  function regroup() {
+    groups = [];
+    inner = -1;
+    within = [];
+    for (let i = 0; i < lines.length; i++) group(lines[i], i);
+  }
+  const isOpen = (g) => unfolded.has(groups[g].text);
+  function visible(i) {
+    if (kinds[i] < lowest || within[i] === -2) return false;
+    for (let g = within[i]; g >= 0; g = groups[g].parent) if (!isOpen(g)) return false;
+    return true;
+  }
+  const groupOf = (i) => groups.find((g) => g.at === i);
+  function fold(g, open) {
+    open ? unfolded.add(g.text) : unfolded.delete(g.text);
+    refilter();
   }
   function drop() {
     let n = 0, size = 0;
@@ -121,6 +167,7 @@ export default component((root, self) => {
     kinds.splice(0, n);
     bytes -= size;
     dropped = true;
+    regroup();
     refilter();
   }
   async function earlier() {
@@ -154,6 +201,7 @@ export default component((root, self) => {
       kinds = beforeKinds.concat(kinds);
       bytes += data.length;
       first = start;
+      regroup();
       refilter(false);
       scroll.scrollTop += (count() - seen.count) * ROW;
     } catch (error) {
@@ -172,9 +220,9 @@ export default component((root, self) => {
   const lineOf = (row) => (shown ? shown[row] : row);
   function refilter(redraw = true) {
     shown = null;
-    if (lowest > 0) {
+    if (lowest > 0 || groups.length) {
       shown = [];
-      for (let i = 0; i < lines.length; i++) if (kinds[i] >= lowest) shown.push(i);
+      for (let i = 0; i < lines.length; i++) if (visible(i)) shown.push(i);
     }
     hits = [];
     if (pattern) for (let i = 0; i < lines.length; i++) if (kinds[i] >= lowest && matches(lines[i])) hits.push(i);
@@ -221,6 +269,15 @@ export default component((root, self) => {
     const el = h("div", { class: `log-line l${kinds[i]} ${hits[hit] === i ? "current" : ""}` });
     const m = TIME.exec(text);
     const body = h("span", { class: "text" });
+    const g = groups.length ? groupOf(i) : null;
+    if (g) {
+      const open = unfolded.has(g.text);
+      el.classList.add("grouphead");
+      el.append(h("span", { class: "time" }, m ? m[1].slice(11, 23).replace(/[Z+]$/, "") : ""),
+        h("button", { class: "fold", type: "button", "aria-expanded": String(open), onclick: () => fold(g, !open) },
+          icon("chevron"), g.title, open ? "" : h("span", { class: "count" }, ngettext("{n} line", "{n} lines", g.count))));
+      return el;
+    }
     el.append(h("span", { class: "time", title: m ? `${m[1]}\n${local(m[1])}` : null }, m ? m[1].slice(11, 23).replace(/[Z+]$/, "") : ""), body);
     spans(m ? text.slice(m[0].length) : text, body);
     return el;
@@ -248,7 +305,7 @@ export default component((root, self) => {
       rows.replaceChildren();
       const from = Math.max(0, n - 2000);
       const part = document.createDocumentFragment();
-      if (from || gap) part.append(h("div", { class: "log-line l0" }, h("span", { class: "time" }), h("span", { class: "text" }, "… earlier lines: turn wrapping off")));
+      if (from || gap) part.append(h("div", { class: "log-line l0" }, h("span", { class: "time" }), h("span", { class: "text" }, _("… earlier lines: turn wrapping off"))));
       for (let r = from; r < n; r++) part.append(line(lineOf(r)));
       full.replaceChildren(part);
     } else {
@@ -259,7 +316,7 @@ export default component((root, self) => {
       const top = scroll.scrollTop;
       const from = Math.max(0, Math.floor(top / ROW) - gap - 12), to = Math.min(n, from + Math.ceil(height / ROW) + 26);
       const part = document.createDocumentFragment();
-      if (gap && from === 0) part.append(h("div", { class: "log-line l0 gap" }, h("span", { class: "time" }), h("span", { class: "text" }, loading ? "loading earlier lines …" : `… ${(first / 1024).toFixed(0)} KiB before this: scroll up`)));
+      if (gap && from === 0) part.append(h("div", { class: "log-line l0 gap" }, h("span", { class: "time" }), h("span", { class: "text" }, loading ? _("loading earlier lines …") : _("… {n} KiB before this: scroll up", { n: (first / 1024).toFixed(0) }))));
       for (let r = from; r < to; r++) part.append(line(lineOf(r)));
       rows.style.transform = `translateY(${(from + (gap && from > 0 ? 1 : 0)) * ROW}px)`;
       rows.replaceChildren(part);
@@ -269,12 +326,12 @@ export default component((root, self) => {
       if (gap && top < ROW * 3 && !following) earlier();
     }
     if (wrapping && following) scroll.scrollTop = scroll.scrollHeight;
-    found.textContent = pattern ? (hits.length ? `${hit >= 0 ? hit + 1 : "–"}/${hits.length}` : "no match") : "";
+    found.textContent = pattern ? (hits.length ? `${hit >= 0 ? hit + 1 : "–"}/${hits.length}` : _("no match")) : "";
     next.hidden = back.hidden = !pattern;
     status.className = `logstatus ${problem ? "bad" : complete ? "" : "on"}`;
-    status.textContent = problem ? problem : complete ? `${lines.length.toLocaleString("en")} lines${first > 0 ? " of the end" : ""}` : socket?.readyState === 1 ? "live" : "connecting …";
+    status.textContent = problem ? problem : complete ? (first > 0 ? _("{n} lines of the end", { n: lines.length.toLocaleString("en") }) : ngettext("{n} line", "{n} lines", lines.length)) : socket?.readyState === 1 ? _("live") : _("connecting …");
     scroll.classList.toggle("void", !lines.length);
-    scroll.setAttribute("data-void", complete ? "This attempt wrote no log." : "Waiting for the first line …");
+    scroll.setAttribute("data-void", complete ? _("This attempt wrote no log.") : _("Waiting for the first line …"));
   }
   let expected = 0;
   scroll.addEventListener("scroll", () => {
@@ -299,6 +356,12 @@ export default component((root, self) => {
   });
   function show(i) {
     if (i < 0 || wrapping) return;
+    let again = false;
+    for (let g = within[hits[i]]; g >= 0; g = groups[g].parent) {
+      if (!isOpen(g)) again = true;
+      unfolded.add(groups[g].text);
+    }
+    if (again) refilter(false);
     const row = shown ? shown.indexOf(hits[i]) : hits[i];
     setFollow(false);
     scroll.scrollTop = Math.max(0, (row - 6) * ROW);
@@ -351,7 +414,7 @@ export default component((root, self) => {
       }
       head = JSON.parse(event.data);
       if (head.error) {
-        problem = head.reason === "LOG_NOT_FOUND" || head.reason === "ATTEMPT_NOT_FOUND" ? "this log is no longer kept" : head.error;
+        problem = head.reason === "LOG_NOT_FOUND" || head.reason === "ATTEMPT_NOT_FOUND" ? _("this log is no longer kept") : head.error;
         complete = head.reason?.endsWith("NOT_FOUND") ?? false;
       } else problem = "";
       if (head.complete || head.end) complete = true;
@@ -385,6 +448,8 @@ export default component((root, self) => {
       old?.close();
       lines = [];
       kinds = [];
+      unfolded.clear();
+      regroup();
       bytes = first = retry = 0;
       at = rest = null;
       dropped = partial = complete = false;

@@ -1,11 +1,11 @@
 // Which run's states the graph shows: the newest runs as bars, the chosen one by name.
-import { bothZones, component, h, reconcile, span, state, withParams, word } from "./base.js";
+import { _, bothZones, component, h, reconcile, span, state, withParams, word } from "./base.js";
 
 export default component((root) => {
   const bars = h("span", { class: "strip pick" });
   const name = h("a");
   const badge = h("span");
-  root.append(h("div", { class: "picker" }, h("span", { class: "muted" }, "States of"), name, badge, h("span", { class: "grow" }), bars));
+  root.append(h("div", { class: "picker" }, h("span", { class: "muted" }, _("States of")), name, badge, h("span", { class: "grow" }), bars));
   return {
     update({ runs, of, state: now, version }) {
       name.textContent = of;
@@ -16,7 +16,7 @@ export default component((root) => {
         a.setAttribute("data-s", r.s);
         a.className = r.on ? "on" : "";
         a.href = withParams({ of: r.id });
-        a.setAttribute("aria-label", `Show ${r.id}`);
+        a.setAttribute("aria-label", _("Show {name}", { name: r.id }));
         a._tip = () => [word(r.s), r.id, bothZones(r.at).split("\n")[0], ...(r.d === null ? [] : [span(r.d)])];
         a.firstChild.style.height = `${r.d === null ? 22 : Math.max(4, Math.round((22 * r.d) / top))}px`;
       });

@@ -1,7 +1,7 @@
 // A dense table. Cells that did not change are left alone, so that a refresh does not flicker.
 // Columns: {id, label, type, align, width}. Rows: {key, tone?, cells: {column id: value}}. With `bulk`, rows can be
 // selected, and what is done to all selected is told as {id, keys}.
-import { component, counts, h, icon, length, moment, reconcile, span, state, word, bothZones, withParams } from "./base.js";
+import { _, component, counts, h, icon, length, moment, reconcile, span, state, word, bothZones, withParams } from "./base.js";
 
 function strip(items) {
   const top = Math.max(1, ...items.map((r) => r.d ?? 0));
@@ -19,7 +19,7 @@ const KINDS = {
   link: (v) => [h("a", { href: v.href, class: v.mono ? "mono" : "" }, v.text), v.note ? h("span", { class: "note" }, v.note) : "", v.sub ? h("div", { class: "sub" }, v.sub) : ""],
   dag: (v) => [
     h("div", { class: "dagline" }, h("a", { href: v.href, class: "strong" }, v.text),
-      v.warn ? h("a", { href: v.warn, class: "badge error", "data-tip": "Its file cannot be parsed now.\nThe last good version goes on." }, "import error") : "",
+      v.warn ? h("a", { href: v.warn, class: "badge error", "data-tip": _("Its file cannot be parsed now.\nThe last good version goes on.") }, _("import error")) : "",
       (v.tags ?? []).map((t) => h("a", { class: "tag", href: t.href }, t.text))),
     v.sub ? h("div", { class: "sub" }, v.sub) : "",
   ],
@@ -38,7 +38,7 @@ export default component((root, self) => {
   const head = h("tr");
   const body = h("tbody");
   const foot = h("div", { class: "foot" });
-  const bulk = h("div", { class: "bulk", hidden: true, role: "toolbar", "aria-label": "With the selected ones" });
+  const bulk = h("div", { class: "bulk", hidden: true, role: "toolbar", "aria-label": _("With the selected ones") });
   const empty = h("div", { class: "emptyline" });
   root.append(h("div", { class: "tablebox" }, h("table", {}, h("thead", {}, head), body), empty, foot), bulk);
   const selected = new Set();
@@ -63,7 +63,7 @@ export default component((root, self) => {
         selected.clear();
         showSelected();
       } }, a.icon ? icon(a.icon) : null, a.label)),
-      h("button", { class: "iconbutton", type: "button", title: "Select none", "aria-label": "Select none", onclick: () => {
+      h("button", { class: "iconbutton", type: "button", title: _("Select none"), "aria-label": _("Select none"), onclick: () => {
         selected.clear();
         showSelected();
       } }, icon("close")));
@@ -106,7 +106,7 @@ export default component((root, self) => {
       if (text !== columnsText) {
         columnsText = text;
         columns = d.columns;
-        head.replaceChildren(...(acts ? [h("th", { class: "t-pick" }, box("Select all on this page", false, (on) => {
+        head.replaceChildren(...(acts ? [h("th", { class: "t-pick" }, box(_("Select all on this page"), false, (on) => {
           selected.clear();
           if (on) for (const k of keys) selected.add(k);
           showSelected();
@@ -115,7 +115,7 @@ export default component((root, self) => {
         body._known?.clear();
       }
       reconcile(body, d.rows, (r) => r.key,
-        (row) => h("tr", {}, acts ? h("td", { class: "t-pick" }, box(`Select ${row.key}`, false, (on) => {
+        (row) => h("tr", {}, acts ? h("td", { class: "t-pick" }, box(_("Select {name}", { name: row.key }), false, (on) => {
           on ? selected.add(row.key) : selected.delete(row.key);
           showSelected();
         })) : null, columns.map((c) => h("td", { class: `${c.align ?? ""} t-${c.type}`, "data-label": c.label }))),
@@ -134,7 +134,7 @@ export default component((root, self) => {
       root.querySelector("table").hidden = !d.rows.length;
       empty.hidden = d.rows.length > 0;
       if (!d.rows.length) {
-        const e = d.empty ?? { title: "Nothing here" };
+        const e = d.empty ?? { title: _("Nothing here") };
         empty.replaceChildren(h("b", {}, e.title), e.text ? h("p", {}, e.text) : "", e.code ? h("code", {}, e.code) : "", e.href ? h("p", {}, h("a", { class: "button", href: e.href }, e.label)) : "");
       }
       const f = d.foot;
@@ -142,8 +142,8 @@ export default component((root, self) => {
       if (f) {
         foot.replaceChildren(
           h("span", { class: "muted" }, f.text ?? ""), h("span", { class: "grow" }),
-          f.first ? h("a", { class: "button small", href: withParams({ after: null }) }, "First page") : "",
-          f.next ? h("a", { class: "button small", href: withParams({ after: f.next }) }, "Next page") : "");
+          f.first ? h("a", { class: "button small", href: withParams({ after: null }) }, _("First page")) : "",
+          f.next ? h("a", { class: "button small", href: withParams({ after: f.next }) }, _("Next page")) : "");
       }
     },
   };

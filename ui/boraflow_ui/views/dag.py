@@ -8,6 +8,7 @@ from boraflow_ui import dag_code, dag_data, dag_history, data, states
 from boraflow_ui.components import link, mount
 from boraflow_ui.dag_history import never_ran, pick_run
 from boraflow_ui.frame import act, milliseconds, open_dialog, panel, param, whole
+from boraflow_ui.messages import _
 from boraflow_ui.structure import grid_rows
 from boraflow_ui.tables import run_rows, schedule_words
 
@@ -22,13 +23,17 @@ def on_action(event: dict[str, str]) -> None:
         on = event["id"] == "favorite"
         act(
             lambda: dag_data.set_favorite(dag_id, on),
-            f"{dag_id} is {'a favorite' if on else 'no favorite any more'}",
+            _("{dag_id} is a favorite", dag_id=dag_id)
+            if on
+            else _("{dag_id} is no favorite any more", dag_id=dag_id),
         )
     else:
         pause = event["id"] == "pause"
         act(
             lambda: data.source().set_paused(dag_id, pause),
-            f"{dag_id} is {'paused' if pause else 'active'}",
+            _("{dag_id} is paused", dag_id=dag_id)
+            if pause
+            else _("{dag_id} is active", dag_id=dag_id),
         )
 
 
@@ -42,22 +47,22 @@ def draw() -> None:
     latest = dag.latest_runs[0] if dag.latest_runs else None
     badges: list[dict[str, object]] = []
     if dag.paused:
-        badges.append({"label": "paused", "tip": "No new run is created and no task started."})
+        badges.append({"label": "paused", "tip": _("No new run is created and no task started.")})
     if not dag.active:
         badges.append(
             {
-                "label": "file is gone",
+                "label": _("file is gone"),
                 "tone": "warning",
-                "tip": "Its history stays; it does not run.",
+                "tip": _("Its history stays; it does not run."),
             }
         )
     if dag.has_import_error:
         badges.append(
             {
-                "label": "import error",
+                "label": _("import error"),
                 "tone": "error",
                 "href": link(""),
-                "tip": "Its file cannot be parsed now.\nThe last good version goes on.",
+                "tip": _("Its file cannot be parsed now.\nThe last good version goes on."),
             }
         )
     badges += [{"label": t, "tag": True, "href": link("dags", tag=t)} for t in dag.tags]
@@ -65,46 +70,46 @@ def draw() -> None:
         "header",
         "head",
         {
-            "crumbs": [{"label": "DAGs", "href": "dags"}],
+            "crumbs": [{"label": _("DAGs"), "href": "dags"}],
             "title": dag.display_name or dag.dag_id,
             "badges": badges,
             "text": dag.description,
             "actions": [
                 {
                     "id": "no_favorite" if favorite else "favorite",
-                    "label": "Favorite",
+                    "label": _("Favorite"),
                     "icon": "star",
                     "kind": "starred" if favorite else "",
-                    "title": "No favorite any more" if favorite else "Make it a favorite",
+                    "title": _("No favorite any more") if favorite else _("Make it a favorite"),
                 },
                 *(
-                    [{"id": "backfill", "label": "Backfill", "icon": "calendar"}]
+                    [{"id": "backfill", "label": _("Backfill"), "icon": "calendar"}]
                     if scheduled
                     else []
                 ),
-                {"id": "unpause", "label": "Unpause", "icon": "play"}
+                {"id": "unpause", "label": _("Unpause"), "icon": "play"}
                 if dag.paused
-                else {"id": "pause", "label": "Pause", "icon": "pause"},
-                {"id": "trigger", "label": "Trigger", "icon": "play", "kind": "primary"},
+                else {"id": "pause", "label": _("Pause"), "icon": "pause"},
+                {"id": "trigger", "label": _("Trigger"), "icon": "play", "kind": "primary"},
             ],
             "facts": [
                 {
-                    "label": "Schedule",
+                    "label": _("Schedule"),
                     "value": schedule_words(dag)[0],
                 },
                 {
-                    "label": "Next run",
+                    "label": _("Next run"),
                     "value": "when unpaused"
                     if dag.paused and scheduled
                     else {"at": milliseconds(dag, "next_run_time")},
                 },
                 {
-                    "label": "Latest run",
+                    "label": _("Latest run"),
                     "value": {"state": states.RUN[latest.state]} if latest else "never ran",
                 },
-                {"label": "Tasks", "value": dag.task_count},
-                {"label": "Version", "value": f"v{dag.version}"},
-                {"label": "Owner", "value": ", ".join(dag.owners)},
+                {"label": _("Tasks"), "value": dag.task_count},
+                {"label": _("Version"), "value": f"v{dag.version}"},
+                {"label": _("Owner"), "value": ", ".join(dag.owners)},
             ],
             "tabs": [
                 {
@@ -176,9 +181,9 @@ def grid(dag: data.Dag) -> None:
             "choices": [
                 {
                     "name": "runs",
-                    "label": "Runs shown",
+                    "label": _("Runs shown"),
                     "options": [
-                        {"label": f"{n} runs", "value": None if n == usual else str(n)}
+                        {"label": _("{n} runs", n=n), "value": None if n == usual else str(n)}
                         for n in options
                     ],
                 }
@@ -223,19 +228,19 @@ def runs(dag: data.Dag) -> None:
         since -= dag_history.utc_offset()
     except ValueError:
         since, day = None, ""
-    days = [{"label": "All days"}, {"label": day, "value": day}]
+    days = [{"label": _("All days")}, {"label": day, "value": day}]
     mount(
         "filters",
         "filters",
         {
             "search": "Find a run (press /)",
             "choices": [
-                *([{"name": "day", "label": "Day", "options": days}] if day else []),
+                *([{"name": "day", "label": _("Day"), "options": days}] if day else []),
                 {
                     "name": "state",
-                    "label": "State",
+                    "label": _("State"),
                     "options": [
-                        {"label": "All"},
+                        {"label": _("All")},
                         *(
                             {"label": s.capitalize(), "value": s, "state": s}
                             for s in ("running", "queued", "failed", "success")
@@ -258,27 +263,27 @@ def runs(dag: data.Dag) -> None:
         "runs",
         {
             "columns": [
-                {"id": "state", "label": "State", "type": "state", "width": "110px"},
-                {"id": "run", "label": "Run", "type": "link"},
-                {"id": "type", "label": "Kind", "type": "text"},
-                {"id": "started", "label": "Started", "type": "moment", "width": "190px"},
-                {"id": "length", "label": "Took", "type": "length", "width": "110px"},
-                {"id": "progress", "label": "Tasks", "type": "counts", "width": "190px"},
-                {"id": "version", "label": "Version", "type": "text"},
-                {"id": "actor", "label": "By", "type": "text"},
-                {"id": "note", "label": "Note", "type": "text"},
+                {"id": "state", "label": _("State"), "type": "state", "width": "110px"},
+                {"id": "run", "label": _("Run"), "type": "link"},
+                {"id": "type", "label": _("Kind"), "type": "text"},
+                {"id": "started", "label": _("Started"), "type": "moment", "width": "190px"},
+                {"id": "length", "label": _("Took"), "type": "length", "width": "110px"},
+                {"id": "progress", "label": _("Tasks"), "type": "counts", "width": "190px"},
+                {"id": "version", "label": _("Version"), "type": "text"},
+                {"id": "actor", "label": _("By"), "type": "text"},
+                {"id": "note", "label": _("Note"), "type": "text"},
             ],
             "rows": run_rows(answer.runs),
             "empty": {
-                "title": "No run matches",
-                "text": "Another word, fewer filters?",
+                "title": _("No run matches"),
+                "text": _("Another word, fewer filters?"),
                 "href": link("dag", dag_id=dag.dag_id, tab="runs"),
-                "label": "All runs",
+                "label": _("All runs"),
             }
             if state or search or day
-            else {"title": "This DAG never ran", "text": "Trigger it with the button above."},
+            else {"title": _("This DAG never ran"), "text": _("Trigger it with the button above.")},
             "foot": {
-                "text": "Newest first",
+                "text": _("Newest first"),
                 "next": answer.next_page_token or None,
                 "first": bool(after),
             }

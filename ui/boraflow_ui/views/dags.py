@@ -7,6 +7,7 @@ import streamlit as st
 from boraflow_ui import dag_data, data, states
 from boraflow_ui.components import link, mount
 from boraflow_ui.frame import act, milliseconds, open_dialog, panel, param
+from boraflow_ui.messages import _, ngettext
 from boraflow_ui.tables import schedule_words, strip
 
 PAUSED = {"active": False, "paused": True}
@@ -26,13 +27,17 @@ def on_action(event: dict[str, Any]) -> None:
             on = event["id"] == "favorite"
             act(
                 lambda: dag_data.set_favorite(dag_id, on),
-                f"{dag_id} is {'a favorite' if on else 'no favorite any more'}",
+                _("{dag_id} is a favorite", dag_id=dag_id)
+                if on
+                else _("{dag_id} is no favorite any more", dag_id=dag_id),
             )
         case _:
             pause = event["id"] == "pause"
             act(
                 lambda: data.source().set_paused(dag_id, pause),
-                f"{dag_id} is {'paused' if pause else 'active'}",
+                _("{dag_id} is paused", dag_id=dag_id)
+                if pause
+                else _("{dag_id} is active", dag_id=dag_id),
             )
 
 
@@ -42,7 +47,7 @@ def draw() -> None:
     tags = tuple(st.query_params.get_all("tag"))
     counts = dag_data.dag_counts()
     favorites = dag_data.favorites()
-    mount("header", "head", {"title": "DAGs"})
+    mount("header", "head", {"title": _("DAGs")})
     filters(counts, len(favorites), owner, tags)
     answer = dag_data.find_dags(
         search,
@@ -59,27 +64,27 @@ def draw() -> None:
         {
             "columns": [
                 {"id": "star", "label": "", "type": "star", "width": "34px"},
-                {"id": "on", "label": "Active", "type": "toggle", "width": "64px"},
-                {"id": "dag", "label": "DAG", "type": "dag"},
-                {"id": "runs", "label": "Last runs", "type": "strip", "width": "160px"},
-                {"id": "last", "label": "Latest", "type": "state", "width": "116px"},
-                {"id": "when", "label": "Started", "type": "moment", "width": "170px"},
-                {"id": "schedule", "label": "Schedule", "type": "text", "width": "200px"},
-                {"id": "next", "label": "Next run", "type": "moment", "width": "170px"},
-                {"id": "owner", "label": "Owner", "type": "text", "width": "96px"},
+                {"id": "on", "label": _("Active"), "type": "toggle", "width": "64px"},
+                {"id": "dag", "label": _("DAG"), "type": "dag"},
+                {"id": "runs", "label": _("Last runs"), "type": "strip", "width": "160px"},
+                {"id": "last", "label": _("Latest"), "type": "state", "width": "116px"},
+                {"id": "when", "label": _("Started"), "type": "moment", "width": "170px"},
+                {"id": "schedule", "label": _("Schedule"), "type": "text", "width": "200px"},
+                {"id": "next", "label": _("Next run"), "type": "moment", "width": "170px"},
+                {"id": "owner", "label": _("Owner"), "type": "text", "width": "96px"},
                 {"id": "actions", "label": "", "type": "actions"},
             ],
             "bulk": [
-                {"id": "unpause", "label": "Unpause", "icon": "play"},
-                {"id": "pause", "label": "Pause", "icon": "pause"},
-                {"id": "trigger", "label": "Trigger", "icon": "play"},
-                {"id": "clear", "label": "Clear failed", "icon": "redo"},
-                {"id": "favorite", "label": "Favorite", "icon": "star"},
+                {"id": "unpause", "label": _("Unpause"), "icon": "play"},
+                {"id": "pause", "label": _("Pause"), "icon": "pause"},
+                {"id": "trigger", "label": _("Trigger"), "icon": "play"},
+                {"id": "clear", "label": _("Clear failed"), "icon": "redo"},
+                {"id": "favorite", "label": _("Favorite"), "icon": "star"},
             ],
             "rows": [row(d, d.dag_id in favorites) for d in answer.dags],
             "empty": empty(bool(search or tags or show or owner or state or mine), mine),
             "foot": {
-                "text": f"{answer.total_size} DAG{'' if answer.total_size == 1 else 's'}",
+                "text": ngettext("{n} DAG", "{n} DAGs", answer.total_size),
                 "next": answer.next_page_token or None,
                 "first": bool(after),
             }
@@ -102,9 +107,9 @@ def filters(counts: Any, favorites: int, owner: str, tags: tuple[str, ...]) -> N
         menus.append(
             {
                 "name": "owner",
-                "label": "Owner",
+                "label": _("Owner"),
                 "options": [
-                    {"label": "All owners"},
+                    {"label": _("All owners")},
                     *({"label": o, "value": o, "count": n} for o, n in owners),
                 ],
             }
@@ -113,9 +118,9 @@ def filters(counts: Any, favorites: int, owner: str, tags: tuple[str, ...]) -> N
         menus.append(
             {
                 "name": "tag",
-                "label": "Tag",
+                "label": _("Tag"),
                 "options": [
-                    {"label": "More tags"},
+                    {"label": _("More tags")},
                     *({"label": t, "value": t, "count": n} for t, n in rest[:300]),
                 ],
             }
@@ -128,18 +133,18 @@ def filters(counts: Any, favorites: int, owner: str, tags: tuple[str, ...]) -> N
             "choices": [
                 {
                     "name": "show",
-                    "label": "Paused or not",
+                    "label": _("Paused or not"),
                     "options": [
-                        {"label": "All", "count": counts.total_count},
-                        {"label": "Active", "value": "active", "count": active},
-                        {"label": "Paused", "value": "paused", "count": counts.paused_count},
+                        {"label": _("All"), "count": counts.total_count},
+                        {"label": _("Active"), "value": "active", "count": active},
+                        {"label": _("Paused"), "value": "paused", "count": counts.paused_count},
                     ],
                 },
                 {
                     "name": "state",
-                    "label": "State of the latest run",
+                    "label": _("State of the latest run"),
                     "options": [
-                        {"label": "Any state"},
+                        {"label": _("Any state")},
                         *(
                             {
                                 "label": s.capitalize(),
@@ -153,10 +158,10 @@ def filters(counts: Any, favorites: int, owner: str, tags: tuple[str, ...]) -> N
                 },
                 {
                     "name": "mine",
-                    "label": "Favorites",
+                    "label": _("Favorites"),
                     "options": [
-                        {"label": "Everyone's"},
-                        {"label": "Favorites", "value": "1", "count": favorites},
+                        {"label": _("Everyone's")},
+                        {"label": _("Favorites"), "value": "1", "count": favorites},
                     ],
                 },
             ],
@@ -169,21 +174,23 @@ def filters(counts: Any, favorites: int, owner: str, tags: tuple[str, ...]) -> N
 def empty(filtered: bool, mine: bool) -> dict[str, str]:
     if mine:
         return {
-            "title": "No favorite here",
-            "text": "The star in front of a DAG makes it one.",
+            "title": _("No favorite here"),
+            "text": _("The star in front of a DAG makes it one."),
             "href": "dags",
-            "label": "All DAGs",
+            "label": _("All DAGs"),
         }
     if filtered:
         return {
-            "title": "No DAG matches",
-            "text": "Another word, fewer filters?",
+            "title": _("No DAG matches"),
+            "text": _("Another word, fewer filters?"),
             "href": "dags",
-            "label": "All DAGs",
+            "label": _("All DAGs"),
         }
     return {
-        "title": "No DAG yet",
-        "text": "Put a Python file with a DAG into the DAG folder, or push one with bora deploy.",
+        "title": _("No DAG yet"),
+        "text": _(
+            "Put a Python file with a DAG into the DAG folder, or push one with bora deploy."
+        ),
     }
 
 
@@ -213,12 +220,14 @@ def row(dag: data.Dag, favorite: bool) -> dict[str, Any]:
             "runs": strip(dag.dag_id, dag.latest_runs),
             "last": {"state": states.RUN[latest.state]}
             if latest
-            else {"state": "none", "text": "never ran"},
+            else {"state": "none", "text": _("never ran")},
             "when": milliseconds(latest, "start_time") if latest else None,
             "schedule": dict(zip(("text", "sub"), schedule_words(dag), strict=True)),
             "next": None if dag.paused else milliseconds(dag, "next_run_time"),
             "owner": ", ".join(dag.owners),
-            "actions": [{"id": "trigger", "icon": "play", "label": f"Trigger {dag.dag_id}"}],
+            "actions": [
+                {"id": "trigger", "icon": "play", "label": _("Trigger {dag_id}", dag_id=dag.dag_id)}
+            ],
         },
     }
 

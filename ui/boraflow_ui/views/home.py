@@ -7,15 +7,16 @@ import streamlit as st
 from boraflow_ui import attention, dag_data, data, states
 from boraflow_ui.components import link, mount
 from boraflow_ui.frame import act, milliseconds, notice, open_dialog, panel
+from boraflow_ui.messages import _, ngettext
 from boraflow_ui.tables import heading, run_rows
 
 RUN_COLUMNS = [
-    {"id": "state", "label": "State", "type": "state", "width": "110px"},
-    {"id": "dag", "label": "DAG", "type": "link"},
-    {"id": "run", "label": "Run", "type": "link"},
-    {"id": "started", "label": "Started", "type": "moment", "width": "190px"},
-    {"id": "length", "label": "Takes", "type": "length", "width": "110px"},
-    {"id": "progress", "label": "Tasks", "type": "counts", "width": "190px"},
+    {"id": "state", "label": _("State"), "type": "state", "width": "110px"},
+    {"id": "dag", "label": _("DAG"), "type": "link"},
+    {"id": "run", "label": _("Run"), "type": "link"},
+    {"id": "started", "label": _("Started"), "type": "moment", "width": "190px"},
+    {"id": "length", "label": _("Takes"), "type": "length", "width": "110px"},
+    {"id": "progress", "label": _("Tasks"), "type": "counts", "width": "190px"},
 ]
 
 
@@ -28,7 +29,10 @@ def on_attention(event: dict[str, Any]) -> None:
             open_dialog("handled", **given)
         case "unpause":
             dag_id = given["dag_id"]
-            act(lambda: data.source().set_paused(dag_id, False), f"{dag_id} is active")
+            act(
+                lambda: data.source().set_paused(dag_id, False),
+                _("{dag_id} is active", dag_id=dag_id),
+            )
 
 
 def draw() -> None:
@@ -43,21 +47,21 @@ def draw() -> None:
         "header",
         "head",
         {
-            "title": "Home",
+            "title": _("Home"),
             "badges": [
-                {"state": "active", "label": "all services up"}
+                {"state": "active", "label": _("all services up")}
                 if well
-                else {"label": "needs attention", "tone": "error"}
+                else {"label": _("needs attention"), "tone": "error"}
             ],
             "facts": [
                 {
-                    "label": "Metastore",
+                    "label": _("Metastore"),
                     "value": f"{system.version or '?'} on {'PostgreSQL' if system.database == 'postgresql' else 'SQLite'}",
                 },
-                {"label": "Scheduler", "value": system.leader or "none leads"},
-                {"label": "Leads since", "value": {"at": milliseconds(system, "leader_time")}},
+                {"label": _("Scheduler"), "value": system.leader or "none leads"},
+                {"label": _("Leads since"), "value": {"at": milliseconds(system, "leader_time")}},
                 {
-                    "label": "Executors",
+                    "label": _("Executors"),
                     "value": ", ".join(e.name for e in executors[:4]) or "none is attached",
                 },
             ],
@@ -67,21 +71,25 @@ def draw() -> None:
     if not system.dag_count and not system.import_error_count:
         notice(
             "first",
-            "No DAG yet",
-            "Put a Python file with a DAG into the DAG folder, or push one with `bora deploy`."
-            " It appears here by itself.",
+            _("No DAG yet"),
+            _(
+                "Put a Python file with a DAG into the DAG folder, or push one with `bora deploy`."
+                " It appears here by itself."
+            ),
             tone="empty",
         )
         return
-    heading("h_attention", "What needs attention")
+    heading("h_attention", _("What needs attention"))
     mount(
         "attention",
         "attention",
         {
             "items": items[: attention.SHOWN],
             "empty": {
-                "title": "Nothing needs you",
-                "text": "No run of the last 24 hours failed without being dealt with, none is late, all files parse.",
+                "title": _("Nothing needs you"),
+                "text": _(
+                    "No run of the last 24 hours failed without being dealt with, none is late, all files parse."
+                ),
             },
         },
         {"action": on_attention},
@@ -93,7 +101,7 @@ def draw() -> None:
         slots(executors)
         asset_events()
     running = source.runs(states_=("running", "queued"), page_size=25)
-    heading("h_now", "Runs now")
+    heading("h_now", _("Runs now"))
     mount(
         "table",
         "now",
@@ -101,12 +109,16 @@ def draw() -> None:
             "columns": RUN_COLUMNS,
             "rows": run_rows(running.runs),
             "empty": {
-                "title": "Nothing runs",
-                "text": "The next scheduled run starts by itself; a run can be triggered from its DAG.",
+                "title": _("Nothing runs"),
+                "text": _(
+                    "The next scheduled run starts by itself; a run can be triggered from its DAG."
+                ),
                 "href": "dags",
-                "label": "DAGs",
+                "label": _("DAGs"),
             },
-            "foot": {"text": "Only the newest 25 are shown."} if running.next_page_token else None,
+            "foot": {"text": _("Only the newest 25 are shown.")}
+            if running.next_page_token
+            else None,
         },
     )
 
@@ -120,46 +132,53 @@ def tiles(system: Any, executors: list[Any], failed: int, late: int) -> None:
         {
             "tiles": [
                 {
-                    "label": "Failed, last 24 h",
+                    "label": _("Failed, last 24 h"),
                     "value": system.failed_run_count,
-                    "sub": f"{failed} not dealt with"
+                    "sub": _("{failed} not dealt with", failed=failed)
                     if failed
-                    else "all dealt with"
+                    else _("all dealt with")
                     if system.failed_run_count
-                    else "nothing failed",
+                    else _("nothing failed"),
                     "tone": "error" if failed else "good",
                     "href": link("dags", state="failed") if system.failed_run_count else None,
                 },
                 {
-                    "label": "Late",
+                    "label": _("Late"),
                     "value": late,
-                    "sub": "DAGs whose runs wait" if late else "all on time",
+                    "sub": _("DAGs whose runs wait") if late else _("all on time"),
                     "tone": "warning" if late else "",
                 },
                 {
-                    "label": "Runs now",
+                    "label": _("Runs now"),
                     "value": system.run_counts.get("running", 0),
-                    "sub": f"{system.run_counts.get('queued', 0)} queued",
+                    "sub": _("{get} queued", get=system.run_counts.get("queued", 0)),
                 },
                 {
-                    "label": "Tasks running",
+                    "label": _("Tasks running"),
                     "value": system.task_counts.get("running", 0),
-                    "sub": f"{waiting} waiting for a slot",
+                    "sub": _("{waiting} waiting for a slot", waiting=waiting),
                 },
                 {
-                    "label": "Worker slots",
+                    "label": _("Worker slots"),
                     "value": f"{used} / {slots_}",
                     "share": used / slots_ if slots_ else 0,
-                    "sub": f"{len(executors)} executor{'' if len(executors) == 1 else 's'}",
+                    "sub": ngettext("{n} executor", "{n} executors", len(executors)),
                     "tone": "" if executors else "warning",
                 },
                 {
-                    "label": "Import errors",
+                    "label": _("Import errors"),
                     "value": system.import_error_count,
-                    "sub": "files that cannot be parsed" if system.import_error_count else "none",
+                    "sub": _("files that cannot be parsed")
+                    if system.import_error_count
+                    else "none",
                     "tone": "error" if system.import_error_count else "",
                 },
-                {"label": "DAGs", "value": system.dag_count, "sub": "active", "href": link("dags")},
+                {
+                    "label": _("DAGs"),
+                    "value": system.dag_count,
+                    "sub": "active",
+                    "href": link("dags"),
+                },
             ]
         },
     )
@@ -175,9 +194,9 @@ def asset_events() -> None:
         "asset_events",
         {
             "columns": [
-                {"id": "asset", "label": "Asset events", "type": "text"},
-                {"id": "by", "label": "Written by", "type": "link"},
-                {"id": "at", "label": "When", "type": "moment", "width": "150px"},
+                {"id": "asset", "label": _("Asset events"), "type": "text"},
+                {"id": "by", "label": _("Written by"), "type": "link"},
+                {"id": "at", "label": _("When"), "type": "moment", "width": "150px"},
             ],
             "rows": [
                 {
@@ -185,7 +204,9 @@ def asset_events() -> None:
                     "cells": {
                         "asset": {
                             "text": e.asset_name or e.asset_uri,
-                            "sub": f"set off {len(e.triggered_runs)} run{'' if len(e.triggered_runs) == 1 else 's'}"
+                            "sub": ngettext(
+                                "set off {n} run", "set off {n} runs", len(e.triggered_runs)
+                            )
                             if e.triggered_runs
                             else "",
                         },
@@ -213,7 +234,12 @@ def slots(executors: list[Any]) -> None:
             "cells": {
                 "what": {
                     "text": e.name,
-                    "sub": f"{e.backend} on {e.host}; queues {', '.join(e.queues)}",
+                    "sub": _(
+                        "{backend} on {host}; queues {join}",
+                        backend=e.backend,
+                        host=e.host,
+                        join=", ".join(e.queues),
+                    ),
                 },
                 "state": states.EXECUTOR[e.state],
                 "slots": {"value": e.used_slots, "max": e.slots},
@@ -239,14 +265,14 @@ def slots(executors: list[Any]) -> None:
         "slots",
         {
             "columns": [
-                {"id": "what", "label": "Slots and queues", "type": "text"},
+                {"id": "what", "label": _("Slots and queues"), "type": "text"},
                 {"id": "state", "label": "", "type": "state", "width": "96px"},
-                {"id": "slots", "label": "In use", "type": "meter", "width": "160px"},
+                {"id": "slots", "label": _("In use"), "type": "meter", "width": "160px"},
             ],
             "rows": rows,
             "empty": {
-                "title": "No executor is attached",
-                "text": "Tasks wait until one is. Start one:",
+                "title": _("No executor is attached"),
+                "text": _("Tasks wait until one is. Start one:"),
                 "code": "bora executor",
             },
         },
@@ -254,8 +280,8 @@ def slots(executors: list[Any]) -> None:
     if not executors:
         notice(
             "no_executor",
-            "No executor is attached",
-            "Tasks wait until one is.",
+            _("No executor is attached"),
+            _("Tasks wait until one is."),
             tone="warning",
             code="bora executor",
         )

@@ -2,12 +2,19 @@
 
 import streamlit as st
 
-from boraflow_ui import data, states
+from boraflow_ui import asset_data, data, states
 from boraflow_ui.components import link, mount
 from boraflow_ui.frame import milliseconds, notice, open_dialog, panel, param
+from boraflow_ui.messages import _, ngettext
 from boraflow_ui.tables import heading, length, reason_words, task_label
 
-TABS = ("tasks", "graph", "gantt", "details")
+TABS = {
+    "tasks": _("Tasks"),
+    "graph": _("Graph"),
+    "gantt": _("Gantt"),
+    "events": _("Asset events"),
+    "details": _("Details"),
+}
 FINISHED = ("success", "failed")
 
 
@@ -41,19 +48,19 @@ def draw() -> None:
     state = states.RUN[run.state]
     tab = param("tab") if param("tab") in TABS else "tasks"
     counts = dict(run.task_counts)
-    actions = [{"id": "note", "label": "Note", "icon": "pencil"}]
+    actions = [{"id": "note", "label": _("Note"), "icon": "pencil"}]
     if counts.get("failed") or counts.get("upstream_failed"):
-        actions.append({"id": "clear_failed", "label": "Clear failed", "icon": "redo"})
-    actions.append({"id": "clear_run", "label": "Clear", "icon": "redo"})
-    actions.append({"id": "mark_run", "label": "Mark", "icon": "check"})
+        actions.append({"id": "clear_failed", "label": _("Clear failed"), "icon": "redo"})
+    actions.append({"id": "clear_run", "label": _("Clear"), "icon": "redo"})
+    actions.append({"id": "mark_run", "label": _("Mark"), "icon": "check"})
     if state not in FINISHED:
-        actions.append({"id": "cancel_run", "label": "Cancel", "icon": "stop", "kind": "danger"})
+        actions.append({"id": "cancel_run", "label": _("Cancel"), "icon": "stop", "kind": "danger"})
     mount(
         "header",
         "head",
         {
             "crumbs": [
-                {"label": "DAGs", "href": "dags"},
+                {"label": _("DAGs"), "href": "dags"},
                 {"label": dag_id, "href": link("dag", dag_id=dag_id)},
             ],
             "title": run_id,
@@ -61,20 +68,20 @@ def draw() -> None:
             "text": run.note,
             "actions": actions,
             "facts": [
-                {"label": "Started", "value": {"at": milliseconds(run, "start_time")}},
-                {"label": "Took", "value": length(run)},
-                {"label": "Tasks", "value": {"counts": counts} if counts else None},
+                {"label": _("Started"), "value": {"at": milliseconds(run, "start_time")}},
+                {"label": _("Took"), "value": length(run)},
+                {"label": _("Tasks"), "value": {"counts": counts} if counts else None},
                 {
-                    "label": "Logical date",
+                    "label": _("Logical date"),
                     "value": {"at": milliseconds(run, "logical_time"), "relative": False},
                 },
-                {"label": "Kind", "value": states.RUN_TYPE[run.run_type].replace("_", " ")},
-                {"label": "Version", "value": f"v{run.dag_version}"},
-                {"label": "By", "value": run.actor},
+                {"label": _("Kind"), "value": states.RUN_TYPE[run.run_type].replace("_", " ")},
+                {"label": _("Version"), "value": f"v{run.dag_version}"},
+                {"label": _("By"), "value": run.actor},
             ],
             "tabs": [
                 {
-                    "label": t.capitalize(),
+                    "label": TABS[t],
                     "href": link(
                         "run", dag_id=dag_id, run_id=run_id, tab="" if t == "tasks" else t
                     ),
@@ -86,7 +93,7 @@ def draw() -> None:
         {"action": on_action},
     )
     waits(run, state)
-    {"tasks": tasks, "graph": graph, "gantt": gantt, "details": details}[tab](run)
+    {"tasks": tasks, "graph": graph, "gantt": gantt, "events": events, "details": details}[tab](run)
 
 
 def waits(run: data.Run, state: str) -> None:
@@ -97,20 +104,20 @@ def waits(run: data.Run, state: str) -> None:
             for t in data.source().tasks(run.dag_id, run.run_id)
             if states.TASK[t.state] == "failed"
         ]
-        why = reason_words(run.reason) or "not all of its tasks succeeded"
+        why = reason_words(run.reason) or _("not all of its tasks succeeded")
         if run.reason == "task_failure" and broken:
-            why = f"{len(broken)} task{'' if len(broken) == 1 else 's'} failed"
+            why = ngettext("{n} task failed", "{n} tasks failed", len(broken))
         notice(
             "why",
-            "The run failed: " + why,
+            _("The run failed: ") + why,
             "\n".join(
-                f"{t.task_id}: {t.reason.partition(chr(10))[0] or 'failed'}" for t in broken[:3]
+                f"{t.task_id}: {t.reason.partition(chr(10))[0] or _('failed')}" for t in broken[:3]
             )
-            + (f"\nand {len(broken) - 3} more" if len(broken) > 3 else ""),
+            + (_("\nand {value} more", value=len(broken) - 3) if len(broken) > 3 else ""),
             tone="error",
             actions=[
                 {
-                    "label": f"Log of {t.task_id}",
+                    "label": _("Log of {task_id}", task_id=t.task_id),
                     "href": link(
                         "run" if t.mapped_counts else "task",
                         dag_id=run.dag_id,
@@ -126,7 +133,9 @@ def waits(run: data.Run, state: str) -> None:
         return
     dag = data.source().dag(run.dag_id)
     if dag.paused:
-        notice("why", "The DAG is paused", "Unpause it to let this run go on.", tone="warning")
+        notice(
+            "why", _("The DAG is paused"), _("Unpause it to let this run go on."), tone="warning"
+        )
 
 
 def tasks(run: data.Run) -> None:
@@ -145,9 +154,9 @@ def tasks(run: data.Run) -> None:
             "choices": [
                 {
                     "name": "state",
-                    "label": "State",
+                    "label": _("State"),
                     "options": [
-                        {"label": "All", "count": sum(run.task_counts.values()) or len(rows)},
+                        {"label": _("All"), "count": sum(run.task_counts.values()) or len(rows)},
                         *(
                             {
                                 "label": states.words(s).capitalize(),
@@ -173,39 +182,39 @@ def tasks(run: data.Run) -> None:
         "tasks",
         {
             "columns": [
-                {"id": "state", "label": "State", "type": "state", "width": "150px"},
-                {"id": "task", "label": "Task", "type": "link"},
-                {"id": "operator", "label": "Operator", "type": "text"},
-                {"id": "counts", "label": "Mapped", "type": "counts", "width": "180px"},
-                {"id": "try", "label": "Try", "type": "text", "width": "60px"},
-                {"id": "started", "label": "Started", "type": "moment", "width": "180px"},
-                {"id": "length", "label": "Took", "type": "length", "width": "110px"},
-                {"id": "executor", "label": "Executor", "type": "text"},
-                {"id": "reason", "label": "Why", "type": "text"},
+                {"id": "state", "label": _("State"), "type": "state", "width": "150px"},
+                {"id": "task", "label": _("Task"), "type": "link"},
+                {"id": "operator", "label": _("Operator"), "type": "text"},
+                {"id": "counts", "label": _("Mapped"), "type": "counts", "width": "180px"},
+                {"id": "try", "label": _("Try"), "type": "text", "width": "60px"},
+                {"id": "started", "label": _("Started"), "type": "moment", "width": "180px"},
+                {"id": "length", "label": _("Took"), "type": "length", "width": "110px"},
+                {"id": "executor", "label": _("Executor"), "type": "text"},
+                {"id": "reason", "label": _("Why"), "type": "text"},
                 {"id": "actions", "label": "", "type": "actions"},
             ]
             if any(t.mapped_counts for t in shown)
             else [
-                {"id": "state", "label": "State", "type": "state", "width": "150px"},
-                {"id": "task", "label": "Task", "type": "link"},
-                {"id": "operator", "label": "Operator", "type": "text"},
-                {"id": "try", "label": "Try", "type": "text", "width": "60px"},
-                {"id": "started", "label": "Started", "type": "moment", "width": "180px"},
-                {"id": "length", "label": "Took", "type": "length", "width": "110px"},
-                {"id": "executor", "label": "Executor", "type": "text"},
-                {"id": "reason", "label": "Why", "type": "text"},
+                {"id": "state", "label": _("State"), "type": "state", "width": "150px"},
+                {"id": "task", "label": _("Task"), "type": "link"},
+                {"id": "operator", "label": _("Operator"), "type": "text"},
+                {"id": "try", "label": _("Try"), "type": "text", "width": "60px"},
+                {"id": "started", "label": _("Started"), "type": "moment", "width": "180px"},
+                {"id": "length", "label": _("Took"), "type": "length", "width": "110px"},
+                {"id": "executor", "label": _("Executor"), "type": "text"},
+                {"id": "reason", "label": _("Why"), "type": "text"},
                 {"id": "actions", "label": "", "type": "actions"},
             ],
             "rows": [task_row(run, t) for t in shown],
             "empty": {
-                "title": "No task has this state now",
+                "title": _("No task has this state now"),
                 "href": link("run", dag_id=run.dag_id, run_id=run.run_id),
-                "label": "All tasks",
+                "label": _("All tasks"),
             }
             if wanted
             else {
-                "title": "No task yet",
-                "text": "The run's tasks are made when it starts.",
+                "title": _("No task yet"),
+                "text": _("The run's tasks are made when it starts."),
             },
         },
         {"action": on_row},
@@ -238,8 +247,16 @@ def task_row(run: data.Run, task: data.TaskInstance) -> dict[str, object]:
             "executor": task.executor_name,
             "reason": task.reason,
             "actions": [
-                {"id": "clear_task", "icon": "redo", "label": f"Clear {task_label(task)}"},
-                {"id": "mark_task", "icon": "check", "label": f"Mark {task_label(task)}"},
+                {
+                    "id": "clear_task",
+                    "icon": "redo",
+                    "label": _("Clear {value}", value=task_label(task)),
+                },
+                {
+                    "id": "mark_task",
+                    "icon": "check",
+                    "label": _("Mark {value}", value=task_label(task)),
+                },
             ],
         },
     }
@@ -255,7 +272,7 @@ def indexes(run: data.Run, task_id: str) -> None:
         {
             "crumbs": [
                 {
-                    "label": "All tasks",
+                    "label": _("All tasks"),
                     "href": link("run", dag_id=run.dag_id, run_id=run.run_id),
                 }
             ],
@@ -267,17 +284,20 @@ def indexes(run: data.Run, task_id: str) -> None:
         "indexes",
         {
             "columns": [
-                {"id": "state", "label": "State", "type": "state", "width": "150px"},
-                {"id": "task", "label": "Instance", "type": "link"},
-                {"id": "try", "label": "Try", "type": "text", "width": "60px"},
-                {"id": "started", "label": "Started", "type": "moment", "width": "180px"},
-                {"id": "length", "label": "Took", "type": "length", "width": "110px"},
-                {"id": "executor", "label": "Executor", "type": "text"},
-                {"id": "reason", "label": "Why", "type": "text"},
+                {"id": "state", "label": _("State"), "type": "state", "width": "150px"},
+                {"id": "task", "label": _("Instance"), "type": "link"},
+                {"id": "try", "label": _("Try"), "type": "text", "width": "60px"},
+                {"id": "started", "label": _("Started"), "type": "moment", "width": "180px"},
+                {"id": "length", "label": _("Took"), "type": "length", "width": "110px"},
+                {"id": "executor", "label": _("Executor"), "type": "text"},
+                {"id": "reason", "label": _("Why"), "type": "text"},
                 {"id": "actions", "label": "", "type": "actions"},
             ],
             "rows": [task_row(run, t) for t in answer.task_instances],
-            "empty": {"title": "No instance", "text": "It was mapped over nothing, or not yet."},
+            "empty": {
+                "title": _("No instance"),
+                "text": _("It was mapped over nothing, or not yet."),
+            },
             "foot": {
                 "text": "",
                 "next": answer.next_page_token or None,
@@ -317,7 +337,7 @@ def gantt(run: data.Run) -> None:
         if t.HasField("schedule_time") or t.HasField("start_time")
     ]
     if not rows:
-        notice("gantt_none", "No task has started yet", tone="empty")
+        notice("gantt_none", _("No task has started yet"), tone="empty")
         return
 
     def first(task: data.TaskInstance) -> int:
@@ -362,6 +382,58 @@ def gantt(run: data.Run) -> None:
     )
 
 
+def events(run: data.Run) -> None:
+    """What started it, where assets did, and what its tasks wrote."""
+    of = (run.dag_id, run.run_id)
+    for key, title, found in (
+        ("came", _("Events that started it"), asset_data.events(triggered=of)[0]),
+        ("made", _("Events that its tasks wrote"), asset_data.events(source=of)[0]),
+    ):
+        if key == "came" and not found:
+            continue
+        heading(f"h_{key}", title)
+        mount(
+            "table",
+            key,
+            {
+                "columns": [
+                    {"id": "at", "label": _("When"), "type": "moment", "width": "190px"},
+                    {"id": "asset", "label": _("Asset"), "type": "link"},
+                    {"id": "by", "label": _("Written by"), "type": "text"},
+                    {"id": "runs", "label": _("Started"), "type": "tags"},
+                ],
+                "rows": [
+                    {
+                        "key": str(e.event_id),
+                        "cells": {
+                            "at": milliseconds(e, "create_time"),
+                            "asset": {
+                                "text": e.asset_name,
+                                "href": link("assets", asset=e.asset_name),
+                            },
+                            "by": f"{e.source_dag_id}.{e.source_task_id}"
+                            if e.source_dag_id
+                            else e.actor,
+                            "runs": [
+                                {
+                                    "text": r.dag_id,
+                                    "href": link("run", dag_id=r.dag_id, run_id=r.run_id),
+                                }
+                                for r in e.triggered_runs
+                            ]
+                            or None,
+                        },
+                    }
+                    for e in found
+                ],
+                "empty": {
+                    "title": _("No asset event"),
+                    "text": _("A task writes one when it succeeds and has outlets."),
+                },
+            },
+        )
+
+
 def details(run: data.Run) -> None:
     mount(
         "details",
@@ -369,39 +441,42 @@ def details(run: data.Run) -> None:
         {
             "sections": [
                 {
-                    "title": "Run",
+                    "title": _("Run"),
                     "facts": [
-                        {"label": "Id", "value": {"code": run.run_id}},
+                        {"label": _("Id"), "value": {"code": run.run_id}},
                         {
-                            "label": "Kind",
+                            "label": _("Kind"),
                             "value": states.RUN_TYPE[run.run_type].replace("_", " "),
                         },
-                        {"label": "By", "value": run.actor},
-                        {"label": "Cleared", "value": f"{run.clear_number} times"},
-                        {"label": "Backfill", "value": run.backfill_id or "none"},
-                        {"label": "Why", "value": reason_words(run.reason)},
+                        {"label": _("By"), "value": run.actor},
+                        {
+                            "label": _("Cleared"),
+                            "value": ngettext("{n} time", "{n} times", run.clear_number),
+                        },
+                        {"label": _("Backfill"), "value": run.backfill_id or _("none")},
+                        {"label": _("Why"), "value": reason_words(run.reason)},
                     ],
                 },
                 {
-                    "title": "Dates",
+                    "title": _("Dates"),
                     "facts": [
                         {"label": name, "value": {"at": milliseconds(run, field), "full": True}}
                         for name, field in (
-                            ("Logical date", "logical_time"),
-                            ("Interval from", "data_interval_start_time"),
-                            ("Interval to", "data_interval_end_time"),
-                            ("Not before", "run_after"),
-                            ("Queued", "queue_time"),
-                            ("Started", "start_time"),
-                            ("Ended", "end_time"),
+                            (_("Logical date"), "logical_time"),
+                            (_("Interval from"), "data_interval_start_time"),
+                            (_("Interval to"), "data_interval_end_time"),
+                            (_("Not before"), "run_after"),
+                            (_("Queued"), "queue_time"),
+                            (_("Started"), "start_time"),
+                            (_("Ended"), "end_time"),
                         )
                     ],
                 },
                 {
-                    "title": "Code",
+                    "title": _("Code"),
                     "facts": [
                         {
-                            "label": "DAG version",
+                            "label": _("DAG version"),
                             "value": {
                                 "text": f"v{run.dag_version}",
                                 "href": link(
@@ -409,25 +484,27 @@ def details(run: data.Run) -> None:
                                 ),
                             },
                         },
-                        {"label": "Manifest", "value": {"code": run.manifest_digest[:16]}},
+                        {"label": _("Manifest"), "value": {"code": run.manifest_digest[:16]}},
                     ],
                 },
             ]
         },
     )
-    mount("values", "conf", {"items": [{"name": "Configuration", "json": run.conf_json or "{}"}]})
+    mount(
+        "values", "conf", {"items": [{"name": _("Configuration"), "json": run.conf_json or "{}"}]}
+    )
     entries = data.source().audit(run.dag_id, run.run_id)
     if entries:
-        heading("h_audit", "What people and the scheduler did")
+        heading("h_audit", _("What people and the scheduler did"))
         mount(
             "table",
             "audit",
             {
                 "columns": [
-                    {"id": "at", "label": "When", "type": "moment", "width": "190px"},
-                    {"id": "actor", "label": "Who", "type": "text"},
-                    {"id": "action", "label": "What", "type": "text"},
-                    {"id": "task", "label": "Task", "type": "text"},
+                    {"id": "at", "label": _("When"), "type": "moment", "width": "190px"},
+                    {"id": "actor", "label": _("Who"), "type": "text"},
+                    {"id": "action", "label": _("What"), "type": "text"},
+                    {"id": "task", "label": _("Task"), "type": "text"},
                     {"id": "detail", "label": "", "type": "text"},
                 ],
                 "rows": [

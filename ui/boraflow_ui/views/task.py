@@ -7,16 +7,24 @@ import streamlit as st
 from boraflow_ui import data, states
 from boraflow_ui.components import link, mount
 from boraflow_ui.frame import milliseconds, notice, open_dialog, panel, param, whole
-from boraflow_ui.tables import length, task_label
+from boraflow_ui.messages import _, ngettext
+from boraflow_ui.tables import heading, length, task_label
 
 TABS = ("log", "why", "attempts", "xcom", "rendered", "details")
-NAMES = {"why": "Why", "xcom": "XCom"}
+NAMES = {
+    "log": _("Log"),
+    "why": _("Why"),
+    "attempts": _("Attempts"),
+    "xcom": "XCom",
+    "rendered": _("Rendered"),
+    "details": _("Details"),
+}
 KINDS = {
-    "try": "run from the start",
-    "poke": "another poke",
-    "wait": "wait for its trigger",
-    "resume": "resume after its trigger",
-    "callback": "callback",
+    "try": _("run from the start"),
+    "poke": _("another poke"),
+    "wait": _("wait for its trigger"),
+    "resume": _("resume after its trigger"),
+    "callback": _("callback"),
 }
 
 
@@ -55,7 +63,7 @@ def draw() -> None:
         (started or attempts)[-1] if attempts else None
     )
     crumbs = [
-        {"label": "DAGs", "href": "dags"},
+        {"label": _("DAGs"), "href": "dags"},
         {"label": dag_id, "href": link("dag", dag_id=dag_id)},
         {"label": run.run_id, "href": link("run", dag_id=dag_id, run_id=run.run_id)},
     ]
@@ -75,30 +83,46 @@ def draw() -> None:
             "badges": [{"state": state}],
             "text": task.reason if state != "failed" else "",
             "actions": [
-                {"id": "clear_task", "label": "Clear", "icon": "redo"},
-                {"id": "mark_task", "label": "Mark", "icon": "check"},
+                *(
+                    [
+                        {
+                            "id": "respond",
+                            "label": _("Answer"),
+                            "icon": "pencil",
+                            "kind": "primary",
+                        }
+                    ]
+                    if state == "awaiting_input"
+                    else []
+                ),
+                {"id": "clear_task", "label": _("Clear"), "icon": "redo"},
+                {"id": "mark_task", "label": _("Mark"), "icon": "check"},
             ],
             "facts": [
-                {"label": "Started", "value": {"at": milliseconds(task, "start_time")}},
-                {"label": "Took", "value": length(task)},
+                {"label": _("Started"), "value": {"at": milliseconds(task, "start_time")}},
+                {"label": _("Took"), "value": length(task)},
                 {
-                    "label": "Try",
-                    "value": f"{task.try_number} of {max(task.try_number, task.max_tries + 1)}"
+                    "label": _("Try"),
+                    "value": _(
+                        "{n} of {most}",
+                        n=task.try_number,
+                        most=max(task.try_number, task.max_tries + 1),
+                    )
                     if task.try_number
-                    else "none yet",
+                    else _("none yet"),
                 },
                 *(
-                    [{"label": "Goes on", "value": {"at": milliseconds(task, "wake_time")}}]
+                    [{"label": _("Goes on"), "value": {"at": milliseconds(task, "wake_time")}}]
                     if task.HasField("wake_time") and not states.is_finished(state)
                     else []
                 ),
-                {"label": "Operator", "value": task.operator},
-                {"label": "Executor", "value": task.executor_name},
-                {"label": "Run", "value": {"state": states.RUN[run.state]}},
+                {"label": _("Operator"), "value": task.operator},
+                {"label": _("Executor"), "value": task.executor_name},
+                {"label": _("Run"), "value": {"state": states.RUN[run.state]}},
             ],
             "tabs": [
                 {
-                    "label": NAMES.get(t, t.capitalize()),
+                    "label": NAMES[t],
                     "href": link("task", **ids, tab=t),
                     "on": t == tab,
                     "count": len(attempts) if t == "attempts" else None,
@@ -108,15 +132,23 @@ def draw() -> None:
         },
         {"action": on_action},
     )
+    if index >= 0:
+        siblings(ids, task)
     if state in ("failed", "up_for_retry") and tab in ("log", "attempts"):
         last = next((a for a in reversed(attempts) if a.error), None)
         text = last.error if last else task.reason
         if text:
-            notice(
-                "error",
-                "It failed" if state == "failed" else "The last try failed; it will be tried again",
-                tone="error" if state == "failed" else "warning",
-                code=text,
+            mount(
+                "failure",
+                "failure",
+                {
+                    "attempt_id": last.attempt_id if last else "",
+                    "title": _("It failed")
+                    if state == "failed"
+                    else _("The last try failed; it will be tried again"),
+                    "tone": "error" if state == "failed" else "warning",
+                    "error": text,
+                },
             )
     if tab == "log":
         log(task, attempts, chosen)
@@ -132,9 +164,44 @@ def draw() -> None:
         details(task)
 
 
+def siblings(ids: dict[str, object], task: data.TaskInstance) -> None:
+    """The other instances of a mapped task."""
+    answer = data.source().mapped(task.dag_id, task.run_id, task.task_id)
+    found = list(answer.task_instances)
+    if len(found) < 2:
+        return
+    total = next(
+        (
+            sum(t.mapped_counts.values())
+            for t in data.source().tasks(task.dag_id, task.run_id)
+            if t.task_id == task.task_id
+        ),
+        len(found),
+    )
+    mount(
+        "siblings",
+        "siblings",
+        {
+            "items": [
+                {
+                    "i": t.map_index,
+                    "label": task_label(t),
+                    "s": states.TASK[t.state],
+                    "href": link("task", **{**ids, "map_index": t.map_index, "tab": param("tab")}),
+                }
+                for t in found
+            ],
+            "at": task.map_index,
+            "all": link("run", dag_id=task.dag_id, run_id=task.run_id, task_id=task.task_id),
+            "total": total or len(found),
+        },
+    )
+
+
 def attempt_name(attempt: data.Attempt) -> str:
     kind = states.KIND[attempt.kind]
-    return f"Try {attempt.try_number}" + ("" if kind == "try" else f" · {kind}")
+    name = _("Try {n}", n=attempt.try_number)
+    return name if kind == "try" else f"{name} · {KINDS.get(kind, kind)}"
 
 
 def outcome(attempt: data.Attempt) -> str:
@@ -146,14 +213,14 @@ def log(task: data.TaskInstance, attempts: list[data.Attempt], chosen: data.Atte
         finished = states.is_finished(states.TASK[task.state])
         notice(
             "no_log",
-            "No log",
-            "It ended without being run."
+            _("No log"),
+            _("It ended without being run.")
             if finished
-            else "It has not been handed to an executor yet.",
+            else _("It has not been handed to an executor yet."),
             tone="empty",
             actions=[
                 {
-                    "label": "Why?",
+                    "label": _("Why?"),
                     "href": link(
                         "task",
                         dag_id=task.dag_id,
@@ -174,7 +241,7 @@ def log(task: data.TaskInstance, attempts: list[data.Attempt], chosen: data.Atte
                 "choices": [
                     {
                         "name": "attempt",
-                        "label": "Attempt",
+                        "label": _("Attempt"),
                         "options": [
                             {
                                 "label": attempt_name(a),
@@ -186,18 +253,45 @@ def log(task: data.TaskInstance, attempts: list[data.Attempt], chosen: data.Atte
                             }
                             for a in attempts[-14:]
                         ],
-                    }
+                    },
+                    {
+                        "name": "beside",
+                        "label": _("Beside it"),
+                        "options": [
+                            {"label": _("One log")},
+                            *(
+                                {
+                                    "label": _("Beside {name}", name=attempt_name(a)),
+                                    "value": a.attempt_id,
+                                }
+                                for a in attempts[-5:]
+                                if a is not chosen
+                            ),
+                        ],
+                    },
                 ],
                 "chosen": chosen.attempt_id,
             },
         )
+    other = next((a for a in attempts if a.attempt_id == param("beside")), None)
+    if other is None or other is chosen:
+        one_log(task, chosen, "log")
+        return
+    left, right = st.columns(2)
+    for place, attempt, key in ((left, other, "log_beside"), (right, chosen, "log")):
+        with place:
+            heading(f"h_{key}", f"{attempt_name(attempt)} · {states.words(outcome(attempt))}")
+            one_log(task, attempt, key)
+
+
+def one_log(task: data.TaskInstance, attempt: data.Attempt, key: str) -> None:
     mount(
         "log",
-        "log",
+        key,
         {
-            "attempt_id": chosen.attempt_id,
-            "name": f"{task.dag_id}-{task.run_id}-{task_label(task)}-{chosen.try_number}",
-            "open": not chosen.outcome,
+            "attempt_id": attempt.attempt_id,
+            "name": f"{task.dag_id}-{task.run_id}-{task_label(task)}-{attempt.try_number}",
+            "open": not attempt.outcome,
         },
     )
 
@@ -222,7 +316,7 @@ def phases(
     ids: dict[str, object], attempts: list[data.Attempt], chosen: data.Attempt | None
 ) -> None:
     if not attempts:
-        notice("no_attempts", "Not handed to an executor yet", tone="empty")
+        notice("no_attempts", _("Not handed to an executor yet"), tone="empty")
         return
     mount(
         "attempts",
@@ -238,7 +332,7 @@ def phases(
                     "error": a.error,
                     "exit": a.exit_code if a.HasField("exit_code") else None,
                     "pid": a.pid,
-                    "log": f"{a.log_bytes:,} bytes" if a.log_bytes else "",
+                    "log": _("{n} bytes", n=f"{a.log_bytes:,}") if a.log_bytes else "",
                     "href": link("task", **ids, tab="log", attempt=a.attempt_id),  # type: ignore[arg-type]
                     "on": chosen is not None and a.attempt_id == chosen.attempt_id,
                     "times": {
@@ -273,8 +367,8 @@ def xcom(task: data.TaskInstance) -> None:
     if not values:
         notice(
             "no_xcom",
-            "It pushed nothing",
-            "What a task returns, or pushes with xcom_push, appears here.",
+            _("It pushed nothing"),
+            _("What a task returns, or pushes with xcom_push, appears here."),
             tone="empty",
         )
         return
@@ -286,7 +380,7 @@ def xcom(task: data.TaskInstance) -> None:
                 {
                     "key": f"{x.key}/{x.map_index}",
                     "name": x.key,
-                    "json": x.value_json or '"(too long to show here)"',
+                    "json": x.value_json or json.dumps(_("(too long to show here)")),
                     "at": milliseconds(x, "create_time"),
                 }
                 for x in values
@@ -300,8 +394,8 @@ def rendered(chosen: data.Attempt | None) -> None:
     if not fields:
         notice(
             "no_rendered",
-            "Nothing rendered",
-            "An operator's template fields appear here, as its attempt saw them.",
+            _("Nothing rendered"),
+            _("An operator's template fields appear here, as its attempt saw them."),
             tone="empty",
         )
         return
@@ -325,19 +419,19 @@ def details(task: data.TaskInstance) -> None:
     made = next((t for t in spec.tasks if t.task_id == task.task_id), None)
     sections = [
         {
-            "title": "Instance",
+            "title": _("Instance"),
             "facts": [
-                {"label": "Task", "value": {"code": task.task_id}},
-                {"label": "Map index", "value": task.map_index if task.map_index >= 0 else "–"},
-                {"label": "Attempt", "value": {"code": task.attempt_id or "–"}},
+                {"label": _("Task"), "value": {"code": task.task_id}},
+                {"label": _("Map index"), "value": task.map_index if task.map_index >= 0 else "–"},
+                {"label": _("Attempt"), "value": {"code": task.attempt_id or "–"}},
                 {
-                    "label": "Logical date",
+                    "label": _("Logical date"),
                     "value": {"at": milliseconds(task, "logical_time"), "relative": False},
                 },
-                {"label": "Ready", "value": {"at": milliseconds(task, "schedule_time")}},
-                {"label": "Queued", "value": {"at": milliseconds(task, "queue_time")}},
-                {"label": "Started", "value": {"at": milliseconds(task, "start_time")}},
-                {"label": "Ended", "value": {"at": milliseconds(task, "end_time")}},
+                {"label": _("Ready"), "value": {"at": milliseconds(task, "schedule_time")}},
+                {"label": _("Queued"), "value": {"at": milliseconds(task, "queue_time")}},
+                {"label": _("Started"), "value": {"at": milliseconds(task, "start_time")}},
+                {"label": _("Ended"), "value": {"at": milliseconds(task, "end_time")}},
             ],
         }
     ]
@@ -345,38 +439,55 @@ def details(task: data.TaskInstance) -> None:
         down = [t.task_id for t in spec.tasks if made.task_id in t.upstream]
         sections += [
             {
-                "title": "Task",
+                "title": _("Task"),
                 "facts": [
-                    {"label": "Operator", "value": made.operator},
-                    {"label": "Upstream", "value": ", ".join(made.upstream) or "none"},
-                    {"label": "Downstream", "value": ", ".join(down) or "none"},
-                    {"label": "Trigger rule", "value": {"code": made.trigger_rule.value}},
-                    {"label": "Owner", "value": made.owner},
-                    {"label": "Group", "value": made.group_id or "none"},
+                    {"label": _("Operator"), "value": made.operator},
+                    {"label": _("Upstream"), "value": ", ".join(made.upstream) or _("none")},
+                    {"label": _("Downstream"), "value": ", ".join(down) or _("none")},
+                    {"label": _("Trigger rule"), "value": {"code": made.trigger_rule.value}},
+                    {"label": _("Owner"), "value": made.owner},
+                    {"label": _("Group"), "value": made.group_id or _("none")},
                 ],
             },
             {
-                "title": "Where and how often",
+                "title": _("Where and how often"),
                 "facts": [
-                    {"label": "Pool", "value": f"{made.pool}, {made.pool_slots} slot(s)"},
-                    {"label": "Queue", "value": made.queue},
-                    {"label": "Priority", "value": f"{made.priority_weight}, {made.weight_rule}"},
                     {
-                        "label": "Retries",
-                        "value": f"{made.retries}, after {made.retry_delay:g} s"
+                        "label": _("Pool"),
+                        "value": ngettext(
+                            "{pool}, {n} slot", "{pool}, {n} slots", made.pool_slots, pool=made.pool
+                        ),
+                    },
+                    {"label": _("Queue"), "value": made.queue},
+                    {
+                        "label": _("Priority"),
+                        "value": f"{made.priority_weight}, {made.weight_rule}",
+                    },
+                    {
+                        "label": _("Retries"),
+                        "value": _(
+                            "{n}, after {seconds} s",
+                            n=made.retries,
+                            seconds=f"{made.retry_delay:g}",
+                        )
                         if made.retries
-                        else "none",
+                        else _("none"),
                     },
                     {
-                        "label": "Timeout",
-                        "value": f"{made.execution_timeout:g} s"
+                        "label": _("Timeout"),
+                        "value": _("{n} s", n=f"{made.execution_timeout:g}")
                         if made.execution_timeout
-                        else "none",
+                        else _("none"),
                     },
-                    {"label": "Depends on past", "value": "yes" if made.depends_on_past else "no"},
                     {
-                        "label": "Memory limit",
-                        "value": f"{made.memory_limit_mb} MiB" if made.memory_limit_mb else "none",
+                        "label": _("Depends on past"),
+                        "value": _("yes") if made.depends_on_past else _("no"),
+                    },
+                    {
+                        "label": _("Memory limit"),
+                        "value": f"{made.memory_limit_mb} MiB"
+                        if made.memory_limit_mb
+                        else _("none"),
                     },
                 ],
             },

@@ -72,6 +72,11 @@ def summarise(spec: DagSpec) -> dag_pb2.Dag:
         doc_md=spec.doc_md or "",
         max_active_runs=spec.max_active_runs,
         catchup=spec.catchup,
+        links=[
+            dag_pb2.DagLink(task_id=t.task_id, kind=link["kind"], dag_id=link["dag_id"])
+            for t in spec.tasks
+            for link in t.dag_links
+        ],
         asset_condition_json=json.dumps(spec.asset_condition) if spec.asset_condition else "",
     )
 

@@ -69,6 +69,7 @@ class Dag(_message.Message):
     MAX_ACTIVE_RUNS_FIELD_NUMBER: _builtins.int
     CATCHUP_FIELD_NUMBER: _builtins.int
     ASSET_CONDITION_JSON_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """Unique name."""
     display_name: _builtins.str
@@ -127,6 +128,10 @@ class Dag(_message.Message):
     def latest_runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunSummary]:
         """The newest runs, newest first, at most as many as the request asks for."""
 
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___DagLink]:
+        """Other DAGs that its tasks trigger, wait for or mark."""
+
     def __init__(
         self,
         *,
@@ -153,10 +158,11 @@ class Dag(_message.Message):
         max_active_runs: _builtins.int = ...,
         catchup: _builtins.bool = ...,
         asset_condition_json: _builtins.str = ...,
+        links: _abc.Iterable[Global___DagLink] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_next_logical_time", b"_next_logical_time", "_next_run_time", b"_next_run_time", "next_logical_time", b"next_logical_time", "next_run_time", b"next_run_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_logical_time", b"_next_logical_time", "_next_run_time", b"_next_run_time", "active", b"active", "active_runs", b"active_runs", "asset_condition_json", b"asset_condition_json", "catchup", b"catchup", "dag_id", b"dag_id", "description", b"description", "display_name", b"display_name", "doc_md", b"doc_md", "fileloc", b"fileloc", "has_import_error", b"has_import_error", "latest_runs", b"latest_runs", "max_active_runs", b"max_active_runs", "next_logical_time", b"next_logical_time", "next_run_time", b"next_run_time", "owners", b"owners", "params_json", b"params_json", "paused", b"paused", "schedule", b"schedule", "schedule_description", b"schedule_description", "tags", b"tags", "task_count", b"task_count", "timezone", b"timezone", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_logical_time", b"_next_logical_time", "_next_run_time", b"_next_run_time", "active", b"active", "active_runs", b"active_runs", "asset_condition_json", b"asset_condition_json", "catchup", b"catchup", "dag_id", b"dag_id", "description", b"description", "display_name", b"display_name", "doc_md", b"doc_md", "fileloc", b"fileloc", "has_import_error", b"has_import_error", "latest_runs", b"latest_runs", "links", b"links", "max_active_runs", b"max_active_runs", "next_logical_time", b"next_logical_time", "next_run_time", b"next_run_time", "owners", b"owners", "params_json", b"params_json", "paused", b"paused", "schedule", b"schedule", "schedule_description", b"schedule_description", "tags", b"tags", "task_count", b"task_count", "timezone", b"timezone", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__next_logical_time: _TypeAlias = _typing.Literal["next_logical_time"]  # noqa: Y015
     _WhichOneofArgType__next_logical_time: _TypeAlias = _typing.Literal["_next_logical_time", b"_next_logical_time"]  # noqa: Y015
@@ -168,6 +174,38 @@ class Dag(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__next_run_time) -> _WhichOneofReturnType__next_run_time | None: ...
 
 Global___Dag: _TypeAlias = Dag  # noqa: Y015
+
+@_typing.final
+class DagLink(_message.Message):
+    """One task of a DAG has to do with another DAG."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task."""
+    kind: _builtins.str
+    """"trigger": it starts a run of the other one. "wait": it waits for the other one. "mark": the other one waits
+    for it.
+    """
+    dag_id: _builtins.str
+    """The other DAG."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        dag_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "kind", b"kind", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DagLink: _TypeAlias = DagLink  # noqa: Y015
 
 @_typing.final
 class RunSummary(_message.Message):
