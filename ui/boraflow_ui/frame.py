@@ -224,6 +224,11 @@ _STYLE = """<style>
 .st-key-menu { position: fixed; top: 0; right: 1.5rem; width: auto; z-index: 1000000; }
 .st-key-live, .st-key-style { position: absolute; height: 0; overflow: hidden; }
 [data-testid="stElementContainer"]:has(> .st-key-live) { display: none; }
+[data-testid="stCode"] .token.string { color: color-mix(in oklab, #17a34a 52%, currentColor); }
+[data-testid="stCode"] .token:is(.keyword, .boolean, .function, .class-name, .builtin) { color: color-mix(in oklab, #2f7be8 58%, currentColor); }
+[data-testid="stCode"] .token:is(.number, .operator, .decorator, .annotation, .punctuation) { color: color-mix(in oklab, #b8621b 45%, currentColor); }
+[data-testid="stCode"] .linenumber { color: color-mix(in oklab, currentColor 74%, transparent) !important; }
+[data-testid="stCode"] .token.comment { color: color-mix(in oklab, currentColor 72%, transparent); }
 .st-key-doc h1 { font-size: 1.55rem; } .st-key-doc h2 { font-size: 1.3rem; } .st-key-doc h3 { font-size: 1.12rem; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 [data-testid="stDialog"] [data-testid="stToolbar"]::before {
