@@ -41,7 +41,7 @@ from boraflow.cli.exits import (
     code_of,
 )
 from boraflow.cli.main import version as installed_version
-from boraflow.config import ConfigError
+from boraflow.config import ConfigError, config_path, load_settings
 
 app = typer.Typer(
     name="bora",
@@ -112,7 +112,12 @@ def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; a mistake of the user gives one line, no traceback."""
     # gRPC's own log lines tell nothing that the error does not.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    given = sys.argv[1:] if arguments is None else arguments
+    # What the options read is the variable; `bora config` tells where a value comes from.
+    from_file = None if given[:1] == ["config"] else _output_of_file()
     try:
+        if from_file:
+            os.environ["BORAFLOW_OUTPUT"] = from_file
         result: Any = app(args=arguments, standalone_mode=False, prog_name="bora")
         sys.stdout.flush()
         return result if isinstance(result, int) and not isinstance(result, bool) else 0
@@ -137,6 +142,19 @@ def run(arguments: list[str] | None = None) -> int:
         if type(error).__name__ == "ApiError":
             return _say(str(error), code_of(error))  # type: ignore[arg-type]
         raise
+    finally:
+        if from_file:
+            del os.environ["BORAFLOW_OUTPUT"]
+
+
+def _output_of_file() -> str | None:
+    """Return ``[client] output`` of the settings file, if it says one and the environment does not."""
+    if "BORAFLOW_OUTPUT" in os.environ or not config_path().exists():
+        return None
+    try:
+        return load_settings("client").output
+    except ConfigError:
+        return None  # the command that needs the settings says what is wrong
 
 
 def _say(message: str, code: int) -> int:

@@ -142,3 +142,19 @@ def test_init(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place.write_text(settings)
     assert run(["config", "check"]) == 0, capsys.readouterr().err
     assert "slots = 0" in template()
+
+
+def test_the_file_sets_how_commands_print(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import os
+
+    command = ["dags", "lint", str(place.parent)]
+    (place.parent / "empty.py").write_text("")
+    place.write_text('[client]\noutput = "json"\n')
+    run(command)
+    assert isinstance(json.loads(capsys.readouterr().out), list | dict)
+    assert "BORAFLOW_OUTPUT" not in os.environ
+    monkeypatch.setenv("BORAFLOW_OUTPUT", "table")
+    run(command)
+    assert not capsys.readouterr().out.startswith(("[", "{"))
