@@ -478,6 +478,28 @@ print(json.dumps({{"grown": peak() - before, "values": values}}))
 """
 
 
+@pytest.mark.parametrize("target", [POSTGRES, "sqlite", "duckdb"], indirect=True)
+def test_a_load_that_is_killed_leaves_the_table_as_it_was(target: DbApiHook) -> None:
+    target.run("create table t (id integer); insert into t values (7)", split_statements=True)
+    code = """
+        import os, signal
+        from boraflow import BaseHook
+        from boraflow.hooks.sql_load import Progress, TableLoad
+
+        def batches():
+            for i in range(100):
+                if i == 50:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                yield ["id"], [(n,) for n in range(1000)]
+
+        hook = BaseHook.get_hook("target")
+        TableLoad(table="t", mode="replace").run(hook, batches(), Progress(hook.log, "x"))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=60, check=False)
+    assert done.returncode == -9
+    assert [tuple(r) for r in target.get_records("select id from t")] == [(7,)]
+
+
 @pytest.mark.parametrize("target", [POSTGRES, "mysql"], indirect=True)
 def test_memory_does_not_grow_with_the_data(
     target: DbApiHook, source: DbApiHook, tmp_path: Path

@@ -76,6 +76,26 @@ def test_runtime_knows_no_network() -> None:
     assert not {m for m in loaded if any(m == s or m.startswith(s + ".") for s in SERVICES)}
 
 
+def test_transfers_import_their_extras_when_they_run() -> None:
+    loaded = modules_after(
+        "import boraflow.operators.sql_transfer, boraflow.operators.sql_checks, boraflow.operators.http\n"
+        "import boraflow.operators.file_transfer, boraflow.sensors.http, boraflow.sensors.sql\n"
+        "import boraflow.hooks.postgres, boraflow.hooks.mysql, boraflow.hooks.duckdb, boraflow.secrets"
+    )
+    extras = {
+        "fsspec",
+        "pyarrow",
+        "psycopg",
+        "pymysql",
+        "duckdb",
+        "requests",
+        "sqlalchemy",
+        "pandas",
+        "grpc",
+    }
+    assert not loaded & extras
+
+
 def test_every_exported_name_exists() -> None:
     for name in boraflow.__all__:
         assert getattr(boraflow, name) is not None, name
