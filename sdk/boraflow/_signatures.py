@@ -140,6 +140,37 @@ class DecoratedBashArguments(DecoratedArguments, total=False):
     output_processor: Callable[[str], Any]
 
 
+class OtherPythonArguments(PythonArguments, total=False):
+    """What a ``@task`` that runs in another interpreter takes."""
+
+    serializer: str | None
+    string_args: Iterable[str] | None
+    expect_airflow: bool
+    skip_on_exit_code: int | Collection[int] | None
+    env_vars: dict[str, str] | None
+    inherit_env: bool
+    use_dill: bool
+
+
+class VirtualenvArguments(OtherPythonArguments, total=False):
+    """What ``@task.virtualenv`` takes."""
+
+    requirements: str | Iterable[str] | None
+    python_version: str | float | None
+    system_site_packages: bool
+    pip_install_options: Collection[str] | None
+    index_urls: str | Collection[str] | None
+    index_urls_from_connection_ids: str | Collection[str] | None
+    venv_cache_path: Any
+
+
+class ExternalPythonArguments(OtherPythonArguments, total=False):
+    """What ``@task.external_python`` takes."""
+
+    python: Required[Any]
+    expect_pendulum: bool
+
+
 class DagArguments(TypedDict, total=False):
     """What ``@dag`` takes; see :class:`boraflow.DAG`."""
 

@@ -16,8 +16,10 @@ from boraflow._operator import BaseOperator
 from boraflow._signatures import (
     DecoratedBashArguments,
     DecoratedSensorArguments,
+    ExternalPythonArguments,
     PythonArguments,
     ShortCircuitArguments,
+    VirtualenvArguments,
 )
 from boraflow._xcom import PlainXComArg
 
@@ -143,6 +145,18 @@ class TaskDecoratorCollection:
     def bash(self, python_callable: Callable[P, str], /) -> TaskDecorator[P, str]: ...
     @overload
     def bash(self, **kwargs: Unpack[DecoratedBashArguments]) -> _DecorateText: ...
+    @overload
+    def virtualenv(self, python_callable: Callable[P, R], /) -> TaskDecorator[P, R]: ...
+    @overload
+    def virtualenv(self, **kwargs: Unpack[VirtualenvArguments]) -> _Decorate: ...
+    def external_python(self, **kwargs: Unpack[ExternalPythonArguments]) -> _Decorate: ...
+    @overload
+    def branch_virtualenv(self, python_callable: Callable[P, Any], /) -> TaskDecorator[P, None]: ...
+    @overload
+    def branch_virtualenv(self, **kwargs: Unpack[VirtualenvArguments]) -> _DecorateReference: ...
+    def branch_external_python(
+        self, **kwargs: Unpack[ExternalPythonArguments]
+    ) -> _DecorateReference: ...
     def run_if(
         self, condition: Callable[[Context], bool], skip_message: str | None = ...
     ) -> Callable[[TaskDecorator[P, R]], TaskDecorator[P, R]]:

@@ -38,8 +38,8 @@ def ds_format(ds: str, input_format: str, output_format: str) -> str:
 def ds_format_locale(ds: str, input_format: str, output_format: str, locale: Any = None) -> str:
     """Return a date text in a Babel format and locale; needs the ``babel`` package."""
     try:
-        from babel import Locale  # pyright: ignore[reportMissingImports]
-        from babel.dates import (  # pyright: ignore[reportMissingImports]
+        from babel import Locale
+        from babel.dates import (
             LC_TIME,
             format_datetime,
         )

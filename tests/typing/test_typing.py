@@ -99,6 +99,15 @@ def test_the_typed_arguments_are_those_that_exist() -> None:
         typed(_signatures.ShortCircuitArguments)
         == typed(_signatures.PythonArguments) | keywords(ShortCircuitOperator.__init__) - function
     )
+    from boraflow.operators.virtualenv import ExternalPythonOperator, PythonVirtualenvOperator
+
+    other = keywords(PythonVirtualenvOperator.__mro__[1].__init__)
+    common = typed(_signatures.PythonArguments) | other - function
+    assert typed(_signatures.OtherPythonArguments) == common
+    own = keywords(PythonVirtualenvOperator.__init__) - function
+    assert typed(_signatures.VirtualenvArguments) == common | own
+    own = keywords(ExternalPythonOperator.__init__) - function
+    assert typed(_signatures.ExternalPythonArguments) == common | own
     assert typed(_signatures.DecoratedBashArguments) == base | keywords(BashOperator.__init__) - {
         "bash_command"
     }

@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from boraflow import _clock
 from boraflow._clock import to_micros
 from boraflow._comms import set_comms
 from boraflow._context import make_context, pop_context, push_context
@@ -513,9 +514,11 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
 
     former = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
+    _clock.has_alarm = True
     try:
         yield
     finally:
+        _clock.has_alarm = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
 

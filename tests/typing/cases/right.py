@@ -81,6 +81,14 @@ def flow(country: str = "NZ"):
     def shell(value: str) -> str:
         return f"echo {value}"
 
+    @task.virtualenv(requirements=["numpy"], system_site_packages=False, retries=1)
+    def elsewhere(value: int) -> int:
+        return value
+
+    @task.external_python(python="/usr/bin/python3")
+    def outside() -> str:
+        return "x"
+
     @task.run_if(lambda context: context["run_id"] != "")
     @task
     def sometimes() -> int:
@@ -102,6 +110,8 @@ def flow(country: str = "NZ"):
     told(big(half(number)))
     half(count(values=found))
     draw(point())
+    half(elsewhere(number))
+    shell(outside())
     count.override(task_id="again", retries=3)(found)
     measured = measure()
     half(measured["total"])

@@ -30,6 +30,10 @@ def flow(country: str = "NZ"):
     def shell(command: str) -> str:
         return command
 
+    @task.external_python()  # reportCallIssue
+    def nowhere() -> str:
+        return "x"
+
     @task(retrys=2)  # reportCallIssue
     def misspelt() -> None: ...
 

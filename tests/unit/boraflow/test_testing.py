@@ -150,6 +150,12 @@ def test_no_wait_takes_time(tmp_path: Path) -> None:
         FileSensor(task_id="late", filepath=str(tmp_path / "none"), timeout=3600)
         FileSensor(task_id="never", filepath=str(tmp_path / "none"), timeout=7200, deferrable=True)
         FileSensor(task_id="soft", filepath=str(tmp_path / "none"), timeout=60, soft_fail=True)
+        PythonSensor(
+            task_id="limited",
+            python_callable=lambda: False,
+            execution_timeout=timedelta(minutes=10),
+            poke_interval=90,
+        )
         Waits(task_id="own", seconds=600, times=6)
         Waits(task_id="own_too_long", seconds=600, times=1000)
     began = time.monotonic()
@@ -161,6 +167,7 @@ def test_no_wait_takes_time(tmp_path: Path) -> None:
             "late": "failed",
             "never": "failed",
             "soft": "skipped",
+            "limited": "failed",
             "own": "success",
             "own_too_long": "failed",
         }
@@ -172,6 +179,8 @@ def test_no_wait_takes_time(tmp_path: Path) -> None:
         if t.start_date and t.end_date
     }
     assert timedelta(seconds=300) <= spent["poke"] < timedelta(seconds=310)
+    assert timedelta(seconds=600) <= spent["limited"] <= timedelta(seconds=610)
+    assert "execution_timeout" in run.get_task_instance("limited").reason
     assert timedelta(seconds=3600) <= spent["late"] <= timedelta(seconds=3670)
     assert "timeout" in run.get_task_instance("never").reason
 
