@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from boraflow._assets import Asset, AssetAlias, AssetRef, _as_json
 from boraflow._clock import from_micros, to_micros
+from boraflow._comms import need_comms
+from boraflow._notset import XCOM_RETURN_KEY
+from boraflow._serde import loads
 from boraflow.exceptions import InvalidArgument
 
 if TYPE_CHECKING:
@@ -29,6 +32,34 @@ class AssetEventSourceRun:
 
     dag_id: str
     run_id: str
+    logical_date: datetime | None = None
+    data_interval_start: datetime | None = None
+    data_interval_end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssetEventSourceTask:
+    """The task instance that an event comes from."""
+
+    dag_run: AssetEventSourceRun
+    task_id: str
+    map_index: int
+
+    @property
+    def dag_id(self) -> str:
+        """Its DAG."""
+        return self.dag_run.dag_id
+
+    @property
+    def run_id(self) -> str:
+        """Its run."""
+        return self.dag_run.run_id
+
+    def xcom_pull(self, *, key: str = XCOM_RETURN_KEY, default: Any = None) -> Any:
+        """Return what it pushed."""
+        index = self.map_index if self.map_index >= 0 else None
+        text = need_comms("xcom_pull").get_xcom(self.dag_id, self.run_id, self.task_id, index, key)
+        return default if text is None else loads(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +70,8 @@ class AssetEvent:
     asset: Asset
     timestamp: datetime
     extra: dict[str, Any] = field(default_factory=dict)
-    source_dag_id: str | None = None
-    source_run_id: str | None = None
+    source_dag_run: AssetEventSourceRun | None = None
+    """The run that it comes from; None when a person made it."""
     source_task_id: str | None = None
     source_map_index: int | None = None
     source_aliases: tuple[AssetAlias, ...] = ()
@@ -52,11 +83,22 @@ class AssetEvent:
         return self.asset.uri
 
     @property
-    def source_dag_run(self) -> AssetEventSourceRun | None:
-        """The run that it comes from; None when a person or a watcher made it."""
-        if self.source_dag_id is None or self.source_run_id is None:
+    def source_dag_id(self) -> str | None:
+        """The DAG that it comes from."""
+        return self.source_dag_run.dag_id if self.source_dag_run is not None else None
+
+    @property
+    def source_run_id(self) -> str | None:
+        """The id of the run that it comes from."""
+        return self.source_dag_run.run_id if self.source_dag_run is not None else None
+
+    @property
+    def source_task_instance(self) -> AssetEventSourceTask | None:
+        """The task instance that it comes from."""
+        if self.source_dag_run is None or self.source_task_id is None:
             return None
-        return AssetEventSourceRun(self.source_dag_id, self.source_run_id)
+        index = -1 if self.source_map_index is None else self.source_map_index
+        return AssetEventSourceTask(self.source_dag_run, self.source_task_id, index)
 
 
 def event_from(data: Mapping[str, Any]) -> AssetEvent:
@@ -69,8 +111,15 @@ def event_from(data: Mapping[str, Any]) -> AssetEvent:
         Asset(name=data["name"], uri=data["uri"]),
         timestamp,
         data.get("extra") or {},
-        data["dag_id"] if by_task else None,
-        data.get("run_id") if by_task else None,
+        AssetEventSourceRun(
+            data["dag_id"],
+            data.get("run_id") or "",
+            from_micros(data.get("logical_date")),
+            from_micros(data.get("interval_start")),
+            from_micros(data.get("interval_end")),
+        )
+        if by_task
+        else None,
         data.get("task_id") if by_task else None,
         data.get("map_index", -1) if by_task else None,
         tuple(AssetAlias(name) for name in data.get("aliases") or ()),

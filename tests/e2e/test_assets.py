@@ -47,6 +47,7 @@ def test_what_one_dag_writes_runs_another(shop: Cluster) -> None:
         "extra": {"rows": 3},
         "source": ["write_orders", "write", -1],
         "run": written.run_id,
+        "pushed": 3,
         "last": {"rows": 3},
         "type": "asset_triggered",
         "logical_date": None,

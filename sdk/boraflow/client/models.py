@@ -379,6 +379,9 @@ class AssetEvent:
     actor: str
     triggered_runs: tuple[AssetRun, ...]
     partition_key: str
+    source_logical_time: datetime | None
+    source_data_interval_start_time: datetime | None
+    source_data_interval_end_time: datetime | None
 
     @property
     def extra(self) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class Comms(Protocol):
 
     def asset_events(self, query: dict[str, Any]) -> list[dict[str, Any]]:
         """Return events of assets, oldest first: ``id, name, uri, time, extra, dag_id, run_id, task_id, map_index,
-        aliases, partition_key``. The query's keys: ``name``, ``uri``, ``alias``; ``triggered_dag_id`` and
+        aliases, partition_key``, and of the source run ``logical_date, interval_start, interval_end``. The query's keys: ``name``, ``uri``, ``alias``; ``triggered_dag_id`` and
         ``triggered_run_id`` for those that triggered a run; ``after``, ``before`` (Micros, both included),
         ``descending``, ``limit``.
         """

@@ -217,6 +217,9 @@ class MemoryStore:
                     "map_index": row.map_index,
                     "aliases": event.get("aliases") or [],
                     "partition_key": event.get("partition_key") or "",
+                    "logical_date": run.logical_date,
+                    "interval_start": run.interval_start,
+                    "interval_end": run.interval_end,
                 }
             )
 

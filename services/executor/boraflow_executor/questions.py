@@ -246,6 +246,9 @@ class Questions:
                 "map_index": e.source_map_index,
                 "aliases": list(e.aliases),
                 "partition_key": e.partition_key,
+                "logical_date": _micros(e, "source_logical_time"),
+                "interval_start": _micros(e, "source_data_interval_start_time"),
+                "interval_end": _micros(e, "source_data_interval_end_time"),
             }
             for e in answer.events
         ]
@@ -375,3 +378,7 @@ class Questions:
             }
             for task in answer.tasks
         ]
+
+
+def _micros(message: Any, field: str) -> int | None:
+    return wire.micros(getattr(message, field)) if message.HasField(field) else None

@@ -13,8 +13,9 @@ stock = AssetAlias("stock")
 with DAG("write_orders", schedule=None):
 
     @task(outlets=[orders])
-    def write(outlet_events: Any) -> None:
+    def write(outlet_events: Any) -> int:
         outlet_events[orders].extra = {"rows": 3}
+        return 3
 
     write()
 
@@ -44,6 +45,7 @@ with DAG("read_orders", schedule=[orders]):
             "extra": event.extra,
             "source": [event.source_dag_id, event.source_task_id, event.source_map_index],
             "run": event.source_dag_run.run_id,
+            "pushed": event.source_task_instance.xcom_pull(),
             "last": inlet_events[orders][-1].extra,
             "type": str(dag_run.run_type),
             "logical_date": dag_run.logical_date,

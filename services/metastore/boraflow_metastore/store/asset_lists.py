@@ -24,6 +24,11 @@ _EVENT = (
     " e.map_index, e.aliases, e.actor, e.partition_key FROM asset_event e"
 )
 _MOST_READ = 10_000
+_SOURCE_TIMES = (
+    "source_logical_time",
+    "source_data_interval_start_time",
+    "source_data_interval_end_time",
+)
 
 
 # --- assets --------------------------------------------------------------------------------------
@@ -204,6 +209,21 @@ def _messages(session: Session, found: Sequence[tuple[Any, ...]]) -> list[asset_
         )
         for r in found
     ]
+    by_run: dict[tuple[str, str], list[asset_pb2.AssetEvent]] = {}
+    for m in messages:
+        if m.source_run_id:
+            by_run.setdefault((m.source_dag_id, m.source_run_id), []).append(m)
+    for source in {dag_id for dag_id, _ in by_run}:
+        for run_id, *times in session.where_in(
+            "SELECT run_id, logical_us, interval_start_us, interval_end_us FROM dag_run"
+            " WHERE dag_id = ? AND run_id IN :values",
+            [run_id for dag_id, run_id in by_run if dag_id == source],
+            before=(source,),
+        ):
+            for m in by_run[source, run_id]:
+                for field, value in zip(_SOURCE_TIMES, times, strict=True):
+                    if value is not None:
+                        getattr(m, field).CopyFrom(timestamp(value))
     by_id = {m.event_id: m for m in messages}
     for event_id, dag_id, run_id in session.where_in(
         "SELECT x.event_id, r.dag_id, r.run_id FROM asset_event_run x"

@@ -188,6 +188,9 @@ class AssetEvent(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     TRIGGERED_RUNS_FIELD_NUMBER: _builtins.int
     PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    SOURCE_LOGICAL_TIME_FIELD_NUMBER: _builtins.int
+    SOURCE_DATA_INTERVAL_START_TIME_FIELD_NUMBER: _builtins.int
+    SOURCE_DATA_INTERVAL_END_TIME_FIELD_NUMBER: _builtins.int
     event_id: _builtins.int
     """Grows with each event."""
     asset_name: _builtins.str
@@ -220,6 +223,18 @@ class AssetEvent(_message.Message):
     def triggered_runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetRun]:
         """Runs that this event triggered, or helped to trigger."""
 
+    @_builtins.property
+    def source_logical_time(self) -> _timestamp_pb2.Timestamp:
+        """The source run's logical date; unset for none."""
+
+    @_builtins.property
+    def source_data_interval_start_time(self) -> _timestamp_pb2.Timestamp:
+        """The source run's data interval; unset for none."""
+
+    @_builtins.property
+    def source_data_interval_end_time(self) -> _timestamp_pb2.Timestamp:
+        """The source run's data interval; unset for none."""
+
     def __init__(
         self,
         *,
@@ -236,12 +251,26 @@ class AssetEvent(_message.Message):
         actor: _builtins.str = ...,
         triggered_runs: _abc.Iterable[Global___AssetRun] | None = ...,
         partition_key: _builtins.str = ...,
+        source_logical_time: _timestamp_pb2.Timestamp | None = ...,
+        source_data_interval_start_time: _timestamp_pb2.Timestamp | None = ...,
+        source_data_interval_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_source_data_interval_end_time", b"_source_data_interval_end_time", "_source_data_interval_start_time", b"_source_data_interval_start_time", "_source_logical_time", b"_source_logical_time", "create_time", b"create_time", "source_data_interval_end_time", b"source_data_interval_end_time", "source_data_interval_start_time", b"source_data_interval_start_time", "source_logical_time", b"source_logical_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "aliases", b"aliases", "asset_name", b"asset_name", "asset_uri", b"asset_uri", "create_time", b"create_time", "event_id", b"event_id", "extra_json", b"extra_json", "partition_key", b"partition_key", "source_dag_id", b"source_dag_id", "source_map_index", b"source_map_index", "source_run_id", b"source_run_id", "source_task_id", b"source_task_id", "triggered_runs", b"triggered_runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_source_data_interval_end_time", b"_source_data_interval_end_time", "_source_data_interval_start_time", b"_source_data_interval_start_time", "_source_logical_time", b"_source_logical_time", "actor", b"actor", "aliases", b"aliases", "asset_name", b"asset_name", "asset_uri", b"asset_uri", "create_time", b"create_time", "event_id", b"event_id", "extra_json", b"extra_json", "partition_key", b"partition_key", "source_dag_id", b"source_dag_id", "source_data_interval_end_time", b"source_data_interval_end_time", "source_data_interval_start_time", b"source_data_interval_start_time", "source_logical_time", b"source_logical_time", "source_map_index", b"source_map_index", "source_run_id", b"source_run_id", "source_task_id", b"source_task_id", "triggered_runs", b"triggered_runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__source_data_interval_end_time: _TypeAlias = _typing.Literal["source_data_interval_end_time"]  # noqa: Y015
+    _WhichOneofArgType__source_data_interval_end_time: _TypeAlias = _typing.Literal["_source_data_interval_end_time", b"_source_data_interval_end_time"]  # noqa: Y015
+    _WhichOneofReturnType__source_data_interval_start_time: _TypeAlias = _typing.Literal["source_data_interval_start_time"]  # noqa: Y015
+    _WhichOneofArgType__source_data_interval_start_time: _TypeAlias = _typing.Literal["_source_data_interval_start_time", b"_source_data_interval_start_time"]  # noqa: Y015
+    _WhichOneofReturnType__source_logical_time: _TypeAlias = _typing.Literal["source_logical_time"]  # noqa: Y015
+    _WhichOneofArgType__source_logical_time: _TypeAlias = _typing.Literal["_source_logical_time", b"_source_logical_time"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_data_interval_end_time) -> _WhichOneofReturnType__source_data_interval_end_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_data_interval_start_time) -> _WhichOneofReturnType__source_data_interval_start_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_logical_time) -> _WhichOneofReturnType__source_logical_time | None: ...
 
 Global___AssetEvent: _TypeAlias = AssetEvent  # noqa: Y015
 
