@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
+from boraflow.airflow import plugins
 from boraflow.exceptions import BoraflowException
 from boraflow.model.rows import AttemptResult, Micros
 from boraflow.model.states import Outcome
@@ -371,6 +372,7 @@ def run_lane(sock: socket.socket, options: WorkerOptions, root: str) -> None:
     sys.dont_write_bytecode = True
     if root not in sys.path:
         sys.path.insert(0, root)
+    plugins.load(root)  # triggers may be theirs
 
     async def main() -> None:
         lane = Lane(sock, options, root)

@@ -81,6 +81,9 @@ class Zygote:
         poll.register(self.channel, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
         fd = self.channel.fileno()
+        if self.channel.pending():
+            # What came while the file was loaded, between the answers to its questions.
+            self._receive()
         while not (self.stopping and not self.children and not self._orphans):
             for ready, _ in poll.poll(self._timeout()):
                 if ready == fd:
