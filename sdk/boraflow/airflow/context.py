@@ -62,6 +62,11 @@ def _text(moment: Any, form: str = "%Y-%m-%d") -> str | None:
     return None if moment is None else moment.strftime(form)
 
 
+def _by_uri(events: Any) -> dict[str, list[Any]]:
+    """Return the events under the assets' URIs, as Airflow 2 did."""
+    return {asset.uri: list(found) for asset, found in events.items() if hasattr(asset, "uri")}
+
+
 OLD_KEYS: dict[str, Callable[[Any], Any]] = {
     "conf": _conf,
     "execution_date": _date,
@@ -74,7 +79,7 @@ OLD_KEYS: dict[str, Callable[[Any], Any]] = {
     "prev_execution_date_success": lambda c: c["prev_data_interval_start_success"],
     "tomorrow_ds": lambda c: _text(_date(c) + _DAY),
     "tomorrow_ds_nodash": lambda c: _text(_date(c) + _DAY, "%Y%m%d"),
-    "triggering_dataset_events": lambda c: c["triggering_asset_events"],
+    "triggering_dataset_events": lambda c: _by_uri(c["triggering_asset_events"]),
     "yesterday_ds": lambda c: _text(_date(c) - _DAY),
     "yesterday_ds_nodash": lambda c: _text(_date(c) - _DAY, "%Y%m%d"),
 }

@@ -202,3 +202,15 @@ def test_a_function_is_an_asset_with_its_dag() -> None:
         function.__name__ = function.__qualname__ = "f"
         with pytest.raises(TypeError, match=words):
             asset(schedule=None)(function)
+
+
+def test_airflow_2_looks_at_triggering_events_by_uri() -> None:
+    from boraflow._asset_events import TriggeringAssetEvents
+    from boraflow.airflow.context import OLD_KEYS
+
+    event = {"id": 1, "name": "n", "uri": "s3://x", "time": 0, "dag_id": "", "aliases": ["al"]}
+    events = TriggeringAssetEvents(lambda: [event])
+    old = OLD_KEYS["triggering_dataset_events"]({"triggering_asset_events": events})
+    assert list(old) == ["s3://x"]
+    assert old["s3://x"][0].source_dag_run is None
+    assert len(events[AssetAlias("al")]) == len(events["s3://x"]) == 1
