@@ -6,8 +6,10 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from boraflow.api.metastore.v1 import (
+    asset_service_pb2,
     backfill_service_pb2,
     dag_service_pb2,
+    hitl_service_pb2,
     run_service_pb2,
     scheduling_service_pb2,
     system_service_pb2,
@@ -21,12 +23,14 @@ from boraflow.engine.events import (
     ControlBackfill,
     CreateBackfill,
     DeleteDag,
+    DeleteQueuedAssets,
     DeleteRun,
     DrainExecutor,
     Explain,
     MarkRun,
     MarkTasks,
     Requested,
+    RespondHitl,
     SetPaused,
     TriggerRun,
 )
@@ -168,6 +172,27 @@ CALLS = [
     (
         {"drain_executor": system_service_pb2.DrainExecutorRequest(executor_id="e", drain=True)},
         DrainExecutor("e", True),
+    ),
+    (
+        {
+            "respond_hitl": hitl_service_pb2.RespondHitlRequest(
+                dag_id="d",
+                run_id="r",
+                task_id="t",
+                chosen_options=["Approve"],
+                params_input_json='{"a":1}',
+                user="bob",
+            )
+        },
+        RespondHitl("d", "r", "t", -1, ("Approve",), '{"a":1}', "bob"),
+    ),
+    (
+        {
+            "delete_queued_asset_events": asset_service_pb2.DeleteQueuedAssetEventsRequest(
+                dag_id="d", asset="s3://a"
+            )
+        },
+        DeleteQueuedAssets("d", "s3://a"),
     ),
 ]
 
