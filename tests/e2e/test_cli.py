@@ -521,6 +521,13 @@ def test_variables_and_pools_are_exchanged(cluster: Cluster, bora: Bora, tmp_pat
     assert "Left out, for their keys look secret (--show-secrets): api_token" in left_out.stderr
     assert "hush" not in left_out.stdout
     variables = cluster.client.variables
+    variables.set("lines", "a\nb")
+    env = tmp_path / "lines.env"
+    told = bora("variables", "export", str(env), "--show-secrets", check=True).stderr
+    assert "BORAFLOW_VAR_LINES is left out: an environment file cannot hold" in told
+    for variable in variables.list():
+        if "\n" in variable.value:
+            variables.delete(variable.key)
     before = {v.key: v for v in variables.list()}
     for name in ("v.json", "v.yaml", "v.env"):
         file = tmp_path / name
