@@ -233,7 +233,7 @@ def test_tries_stand_side_by_side(page: Page, stack: Stack) -> None:
     run = stack.run("retries")
     page.goto(stack.url("task", dag_id="retries", run_id=run.run_id, task_id="flaky"))
     expect(page.locator(".log-scroll")).to_contain_text("this is try 3")
-    page.locator(".pills a", has_text="Try 1").click()
+    page.get_by_role("link", name="Try 1", exact=True).click()
     expect(page.locator(".log-scroll")).to_contain_text("this is try 1")
     expect(page.locator(".log-scroll")).not_to_contain_text("this is try 3")
     page.locator(".tabs").get_by_role("link", name="Attempts").click()

@@ -227,7 +227,7 @@ _STYLE = """<style>
 [data-testid="stCode"] .token.string { color: color-mix(in oklab, #17a34a 52%, currentColor); }
 [data-testid="stCode"] .token:is(.keyword, .boolean, .function, .class-name, .builtin) { color: color-mix(in oklab, #2f7be8 58%, currentColor); }
 [data-testid="stCode"] .token:is(.number, .operator, .decorator, .annotation, .punctuation) { color: color-mix(in oklab, #b8621b 45%, currentColor); }
-[data-testid="stCode"] .linenumber { color: color-mix(in oklab, currentColor 74%, transparent) !important; }
+[data-testid="stCode"] .linenumber { color: color-mix(in oklab, currentColor 92%, transparent) !important; }
 [data-testid="stCode"] .token.comment { color: color-mix(in oklab, currentColor 72%, transparent); }
 .st-key-doc h1 { font-size: 1.55rem; } .st-key-doc h2 { font-size: 1.3rem; } .st-key-doc h3 { font-size: 1.12rem; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
