@@ -164,7 +164,7 @@ class asset(_DagArguments):  # noqa: N801 (a decorator)
         uri: where it is; the name by default.
         group: a word to sort it by.
         extra: more about it, as JSON.
-        watchers: :class:`AssetWatcher` objects that feed it.
+        watchers: as :class:`Asset` takes them.
         dag_arguments: ``dag_id``, ``description``, ``tags``, ``params``, ... of the DAG.
     """
 

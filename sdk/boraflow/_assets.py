@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from boraflow import _deprecated
 from boraflow.exceptions import InvalidArgument
 
 _MAX_NAME = 1500
@@ -64,7 +65,7 @@ def _as_json(value: Any, what: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AssetWatcher:
-    """Feeds an asset: each event of the trigger is an event of the asset.
+    """Names an event trigger that is to feed an asset. Watchers are kept with the asset, and not run yet.
 
     Args:
         name: names the watch.
@@ -90,7 +91,7 @@ class Asset(BaseAsset):
         uri: where it is; the name when left out.
         group: a word to sort it by.
         extra: more about it, as JSON.
-        watchers: :class:`AssetWatcher` objects that feed it.
+        watchers: :class:`AssetWatcher` objects; they are kept, and not run yet.
     """
 
     asset_type = "asset"
@@ -125,6 +126,11 @@ class Asset(BaseAsset):
                 raise InvalidArgument(
                     f"watchers of Asset '{self.name}' must be AssetWatcher objects, not {watcher!r}"
                 )
+        if self.watchers:
+            _deprecated.note(
+                f"the watchers of Asset '{self.name}' are not run yet: let a DAG with schedule='@continuous' wait "
+                "with a deferrable sensor and name the asset in its outlets, or create events through the API"
+            )
 
     def as_spec(self) -> dict[str, Any]:
         """Return what a DAG's spec holds of it."""

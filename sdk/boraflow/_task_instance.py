@@ -13,6 +13,7 @@ from boraflow._notset import NOTSET, XCOM_RETURN_KEY, is_arg_set
 from boraflow.exceptions import BoraflowException
 
 if TYPE_CHECKING:
+    from boraflow._asset_events import AssetEvent
     from boraflow._context import Context
     from boraflow._dag import DAG
     from boraflow.model.attempt import AttemptRequest, Comms, PushedXcom, RunContext
@@ -43,6 +44,16 @@ class DagRun:
     @property
     def run_type(self) -> str:
         return self._run.run_type
+
+    @property
+    def consumed_asset_events(self) -> list[AssetEvent]:
+        """The events that triggered it, oldest first."""
+        from boraflow._asset_events import event_from
+
+        if self._comms is None or self.run_type != "asset_triggered":
+            return []
+        query = {"triggered_dag_id": self.dag_id, "triggered_run_id": self.run_id}
+        return [event_from(e) for e in self._comms.asset_events(query)]
 
     @property
     def conf(self) -> dict[str, Any]:

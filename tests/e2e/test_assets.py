@@ -51,7 +51,19 @@ def test_what_one_dag_writes_runs_another(shop: Cluster) -> None:
         "last": {"rows": 3},
         "type": "asset_triggered",
         "logical_date": None,
+        "consumed": ["orders"],
     }
+
+
+def test_a_task_with_an_asset_whose_uri_is_another_ones_does_not_run(shop: Cluster) -> None:
+    run = shop.run("write_copy")
+    assert run.state == "failed"
+    assert [a.name for a in shop.client.assets.list(include_inactive=True) if not a.active] == [
+        "copy"
+    ]
+    (attempt,) = shop.client.tasks.attempts(run.dag_id, run.run_id, ["copy"])
+    assert "inactive" in attempt.error
+    assert "'copy'" in attempt.error
 
 
 def test_all_of_them_an_alias_and_a_function_that_is_an_asset(shop: Cluster) -> None:

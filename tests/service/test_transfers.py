@@ -153,6 +153,42 @@ def test_a_failed_load_changes_nothing(source: DbApiHook, target: DbApiHook) -> 
     assert (empty.error, empty.value, count(target)) == ("", {"rows": 0, "bytes": 0}, 0)
 
 
+@pytest.mark.parametrize("target", [*KINDS], indirect=True)
+def test_of_rows_with_the_same_key_the_last_one_counts(
+    source: DbApiHook, target: DbApiHook, tmp_path: Path
+) -> None:
+    (tmp_path / "x.csv").write_text("id,group,seen\n1,a,\n2,b,2026-01-02\n1,c,2026-01-03\n")
+    group = target.identifier("group")
+    target.run(f"create table t (id integer primary key, {group} varchar(9), seen date)")
+    load = {
+        "operator": FileToSqlOperator, "conn_id": "target", "destination_table": "t",
+        "mode": "upsert", "key": ["id"],
+    }  # fmt: skip
+    for _ in range(2):
+        outcome = run(**load, path=tmp_path / "x.csv")
+        assert outcome.error == ""
+    found = target.get_records(f"select id, {group}, seen from t order by id")
+    assert [(r[0], r[1], str(r[2])) for r in found] == [
+        (1, "c", "2026-01-03"),
+        (2, "b", "2026-01-02"),
+    ]
+
+
+def test_duckdb_takes_columns_of_mixed_types(
+    source: DbApiHook, tmp_path: Path, monkeypatch: Any
+) -> None:
+    source.run("create table s (v); insert into s values (1), ('x'), (null)")
+    with database("duckdb", tmp_path) as fields:
+        target = hook_of(monkeypatch, "target", fields)
+        target.run("create table t (v varchar)")
+        outcome = run(
+            SqlToSqlOperator, sql="select v from s", source_conn_id="source",
+            destination_conn_id="target", destination_table="t", mode="replace",
+        )  # fmt: skip
+        assert outcome.error == ""
+        assert sorted(r[0] or "" for r in target.get_records("select v from t")) == ["", "1", "x"]
+
+
 def test_preoperator_creates_the_table(source: DbApiHook, target: DbApiHook) -> None:
     source.run("create table s (id integer); insert into s values (1)")
     common = {

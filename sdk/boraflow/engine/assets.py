@@ -31,7 +31,7 @@ def leaves(condition: dict[str, Any] | None) -> set[Leaf]:
     if not condition:
         return set()
     if "asset" in condition:
-        # Both, so that an event of either name is seen; whether it is the same asset is judged then.
+        # Whether the URI is the same too is judged when an event comes.
         return {("name", condition["asset"]["name"])}
     if "alias" in condition:
         return {("alias", condition["alias"]["name"])}
@@ -102,7 +102,10 @@ def restored(state: State, dag: Dag) -> None:
 
 
 def _note_leaves(state: State, dag: Dag) -> None:
-    dag.asset_leaves = frozenset(leaves(dag.spec.asset_condition))
+    try:
+        dag.asset_leaves = frozenset(leaves(dag.spec.asset_condition))
+    except Exception as err:  # noqa: BLE001 - confined to its DAG
+        state.fault(err, None, dag.row.dag_id)
     for leaf in dag.asset_leaves:
         state.asset_consumers.setdefault(leaf, {})[dag.row.dag_id] = dag
 
@@ -136,6 +139,12 @@ def changed(state: State, event: AssetsChanged) -> None:
         state.see_asset_event(row.event_id)
         state.handled_asset_events.append(row.event_id)
         for dag in _consumers(state, row):
+            try:
+                if not _awaits(dag, row):
+                    continue
+            except Exception as err:  # noqa: BLE001 - confined to its DAG
+                state.fault(err, None, dag.row.dag_id)
+                continue
             _queue(state, dag, row)
             state.to_plan[dag.row.dag_id] = dag
 
@@ -144,14 +153,12 @@ def _consumers(state: State, row: AssetEventRow) -> list[Dag]:
     found: dict[str, Dag] = {}
     for leaf in (("name", row.name), ("uri", row.uri), *(("alias", a) for a in row.aliases)):
         found.update(state.asset_consumers.get(leaf, {}))
-    return [
-        dag
-        for _, dag in sorted(found.items())
-        if dag.row.active
-        and not dag.row.paused
-        and dag.spec.asset_condition is not None
-        and names(dag.spec.asset_condition, row)
-    ]
+    return [dag for _, dag in sorted(found.items()) if dag.row.active and not dag.row.paused]
+
+
+def _awaits(dag: Dag, row: AssetEventRow) -> bool:
+    condition = dag.spec.asset_condition
+    return condition is not None and names(condition, row)
 
 
 def _queue(state: State, dag: Dag, row: AssetEventRow) -> None:

@@ -26,6 +26,7 @@ def check(state: State) -> None:
     assert not state.to_check, "unsettled: runs to check"
     _check_counts(state)
     _check_attempts(state)
+    _check_assets(state)
     _check_sessions(state)
     _check_limits(state)
     _check_progress(state)
@@ -122,6 +123,15 @@ def _check_attempts(state: State) -> None:
             if task.attempt is not None:
                 over = task.attempt.released and task.attempt.result is not None
                 assert not over, f"{task}: holds an attempt that is over"
+
+
+def _check_assets(state: State) -> None:
+    known = {(leaf, dag.row.dag_id) for dag in state.dags.values() for leaf in dag.asset_leaves}
+    indexed = {(leaf, dag_id) for leaf, dags in state.asset_consumers.items() for dag_id in dags}
+    assert known == indexed, f"who waits for assets: {known ^ indexed}"
+    for dag in state.dags.values():
+        for (name, uri), row in dag.asset_queue.items():
+            assert row.key == (dag.row.dag_id, name, uri), row
 
 
 def _check_sessions(state: State) -> None:

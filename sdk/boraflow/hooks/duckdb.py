@@ -85,16 +85,41 @@ class DuckDbHook(DbApiHook):
         replace: bool = False,
         key: Sequence[str] = (),
     ) -> None:
-        # One statement for each row takes DuckDB a millisecond; many rows in one take it hardly longer.
         width = len(rows[0])
+        if replace and key and columns:
+            # One statement may not update a row twice: the last one counts.
+            places = [list(columns).index(k) for k in key]
+            rows = list({tuple(row[i] for i in places): row for row in rows}.values())
         statement = self.insert_sql(table, columns, width, replace=replace, key=key)
+        adapted = self.adapt_rows(rows)
         one = f"({', '.join('?' * width)})"
-        head, _, tail = statement.partition(one)
+        head, _, tail = statement.partition(f"VALUES {one}")
+        if (batch := _arrow_table(adapted, width)) is not None:
+            cursor.register("boraflow_batch", batch)
+            try:
+                cursor.execute(f"{head} SELECT * FROM boraflow_batch WHERE true {tail}")
+            finally:
+                cursor.unregister("boraflow_batch")
+            return
+        # One statement for each row takes DuckDB a millisecond; many rows in one take it hardly longer.
         most = max(1, 4000 // width)
-        for start in range(0, len(rows), most):
-            part = self.adapt_rows(rows[start : start + most])
+        for start in range(0, len(adapted), most):
+            part = adapted[start : start + most]
             values = [v for row in part for v in row]
-            cursor.execute(head + ", ".join([one] * len(part)) + tail, values)
+            cursor.execute(f"{head}VALUES {', '.join([one] * len(part))}{tail}", values)
 
     def get_uri(self) -> str:
         return f"duckdb:///{self.connection.host or ':memory:'}"
+
+
+def _arrow_table(rows: Sequence[Sequence[Any]], width: int) -> Any:
+    """Return rows as an Arrow table, which DuckDB reads at once; None without PyArrow or with mixed types."""
+    try:
+        import pyarrow as pa
+    except ImportError:
+        return None
+    try:
+        columns = [pa.array(column) for column in zip(*rows, strict=True)]
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        return None
+    return pa.table(columns, names=[f"c{i}" for i in range(width)])

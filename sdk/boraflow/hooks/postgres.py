@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -93,13 +94,35 @@ class PostgresHook(DbApiHook):
         replace: bool = False,
         key: Sequence[str] = (),
     ) -> None:
+        target = table
         if replace:
-            super().write_batch(cursor, table, columns, rows, replace=replace, key=key)
-            return
+            target = self._stage(cursor, table, columns, key)
         names = f" ({', '.join(self.identifier(c) for c in columns)})" if columns else ""
-        with cursor.copy(f"COPY {table}{names} FROM STDIN") as copy:
+        with cursor.copy(f"COPY {target}{names} FROM STDIN") as copy:
             for row in self.adapt_rows(rows):
                 copy.write_row(row)
+        if replace:
+            listed = names.strip(" ()")
+            by = ", ".join(self.identifier(k) for k in key)
+            # One statement may not update a row twice: the last one counts.
+            chosen = f"SELECT DISTINCT ON ({by}) {listed} FROM {target} ORDER BY {by}, ctid DESC"
+            insert = self._on_conflict(table, columns, len(columns), key, "excluded")
+            head, _, tail = insert.partition(f"VALUES ({', '.join(['%s'] * len(columns))})")
+            cursor.execute(f"{head}{chosen}{tail}")
+            cursor.execute(f"TRUNCATE {target}")
+
+    def _stage(self, cursor: Any, table: str, columns: Sequence[str], key: Sequence[str]) -> str:
+        """Return a table, gone with the transaction, that COPY fills before the rows are merged."""
+        self._on_conflict(table, columns, len(columns), key, "excluded")  # checks what is given
+        names = ", ".join(self.identifier(c) for c in columns)
+        digest = hashlib.sha256(f"{table}({names})".encode()).hexdigest()[:12]
+        stage = f"boraflow_stage_{digest}"
+        cursor.execute("SELECT to_regclass(%s)", [f"pg_temp.{stage}"])
+        if cursor.fetchone()[0] is None:
+            cursor.execute(
+                f"CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS SELECT {names} FROM {table} WITH NO DATA"
+            )
+        return f"pg_temp.{stage}"
 
     def copy_expert(self, sql: str, filename: str) -> None:
         """Run a ``COPY ... FROM STDIN`` or ``COPY ... TO STDOUT`` with a file at the other end."""

@@ -49,6 +49,7 @@ with DAG("read_orders", schedule=[orders]):
             "last": inlet_events[orders][-1].extra,
             "type": str(dag_run.run_type),
             "logical_date": dag_run.logical_date,
+            "consumed": [e.asset.name for e in dag_run.consumed_asset_events],
         }
 
     read()
@@ -68,6 +69,15 @@ with DAG("read_stock", schedule=[stock]):
         return [e.asset.name for e in triggering_asset_events[stock]]
 
     shelf()
+
+
+with DAG("write_copy", schedule=None):
+
+    @task(outlets=[Asset("copy", uri="s3://shop/orders")])
+    def copy() -> None:
+        print("never")
+
+    copy()
 
 
 @asset(schedule=[prices], uri="file:///tmp/report")

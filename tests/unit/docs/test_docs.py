@@ -217,3 +217,29 @@ def test_services_in_the_api_page_are_those_of_the_protos() -> None:
         services |= set(re.findall(r"^service (\w+)", proto.read_text(), re.MULTILINE))
     named = set(re.findall(r"`(\w+Service)`", page))
     assert services - named == set()
+
+
+def test_the_feature_table_says_what_is_there() -> None:
+    """Every class that a row names exists if the row says so, and does not if it is not there yet."""
+    import importlib
+    import pkgutil
+
+    import boraflow
+
+    there = set(boraflow.__all__)
+    for package in ("operators", "sensors", "hooks", "triggers", "notifiers", "airflow", "model"):
+        folder = importlib.import_module(f"boraflow.{package}")
+        for module in pkgutil.iter_modules(folder.__path__):
+            there |= set(dir(importlib.import_module(f"boraflow.{package}.{module.name}")))
+    there |= {"SkipMixin"}
+    page = (ROOT / "docs" / "reference" / "airflow-features.md").read_text()
+    rows = re.findall(r"^\| (?!feature|---)(.*?) \| (.*?) \|", page, re.MULTILINE)
+    assert len(rows) > 60
+    for feature, state in rows:
+        assert state in ("works", "differs", "not yet"), feature
+        for name in re.findall(r"`([A-Z][a-z]\w*[A-Z]\w+|[A-Z]{2,}\w*[a-z]\w+)`", feature):
+            # What can be written and has no effect yet is there as well.
+            if state != "not yet" or name == "AssetWatcher":
+                assert name in there, name
+            else:
+                assert name not in there, f"{name} is there by now"
