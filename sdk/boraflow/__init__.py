@@ -20,6 +20,7 @@ _EXPORTS: dict[str, str] = {
     "AssetOrTimeSchedule": "boraflow._assets",
     "AssetWatcher": "boraflow._assets",
     "AsyncCallback": "boraflow._deadline",
+    "BaseAsyncOperator": "boraflow._async_operator",
     "BaseBranchOperator": "boraflow.operators.branch",
     "BaseDeadlineReference": "boraflow._deadline",
     "BaseHook": "boraflow.hooks.base",
@@ -43,6 +44,7 @@ _EXPORTS: dict[str, str] = {
     "Label": "boraflow._edges",
     "Metadata": "boraflow._assets",
     "MultipleCronTriggerTimetable": "boraflow.model.timetables",
+    "ObjectStoragePath": "boraflow._object_path",
     "Param": "boraflow._params",
     "ParamsDict": "boraflow._params",
     "PokeReturnValue": "boraflow.sensors.base",
@@ -92,6 +94,7 @@ __all__ = [
     "AssetOrTimeSchedule",
     "AssetWatcher",
     "AsyncCallback",
+    "BaseAsyncOperator",
     "BaseBranchOperator",
     "BaseDeadlineReference",
     "BaseHook",
@@ -114,6 +117,7 @@ __all__ = [
     "Label",
     "Metadata",
     "MultipleCronTriggerTimetable",
+    "ObjectStoragePath",
     "Param",
     "ParamsDict",
     "PokeReturnValue",
@@ -175,6 +179,7 @@ if TYPE_CHECKING:
         AssetWatcher,
         Metadata,
     )
+    from boraflow._async_operator import BaseAsyncOperator
     from boraflow._comms import mask_secret
     from boraflow._connection import Connection
     from boraflow._context import Context, get_current_context
@@ -190,6 +195,7 @@ if TYPE_CHECKING:
     from boraflow._edges import Label, chain, chain_linear, cross_downstream
     from boraflow._group import TaskGroup, task_group
     from boraflow._notifier import BaseNotifier
+    from boraflow._object_path import ObjectStoragePath
     from boraflow._operator import BaseOperator
     from boraflow._params import Param, ParamsDict
     from boraflow._parsing import get_parsing_context

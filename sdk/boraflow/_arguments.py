@@ -159,6 +159,16 @@ def task_arguments(where: str, given: dict[str, Any]) -> dict[str, Any]:
         out[name] = callbacks
     out["inlets"] = as_list(given["inlets"])
     out["outlets"] = as_list(given["outlets"])
+    policy = given["retry_policy"]
+    if policy is not None and (isinstance(policy, type) or not hasattr(policy, "evaluate")):
+        raise InvalidArgument(f"retry_policy of {where} must be a RetryPolicy, not {policy!r}")
+    for name in ("executor_config", "resources"):
+        if given[name] is not None and not isinstance(given[name], dict):
+            raise InvalidArgument(f"{name} of {where} must be a dict, not {given[name]!r}")
+    if given["run_as_user"] is not None and not isinstance(given["run_as_user"], str):
+        raise InvalidArgument(
+            f"run_as_user of {where} must be the name of a user, not {given['run_as_user']!r}"
+        )
     if given["executor_config"] is None:
         out["executor_config"] = {}
     return out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ def ops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(home, environ={"E2E_RECORD": str(home / "record")}) as cluster:
         cluster.client.pools.set("ops_small", 1)
         shutil.copy(DAGS / "operators.py", cluster.dags_folder / "operators.py")
-        cluster.wait_for_dag("ops_mail")
+        cluster.wait_for_dag("ops_user")
         yield cluster
 
 
@@ -116,3 +118,12 @@ def test_mail_for_failed_tasks_even_where_the_worker_died(ops: Cluster) -> None:
         eventually(lambda: len(kept) == 2, "both mails")
     assert sorted(m.receivers[0] for m in kept) == ["ada@example.com", "bob@example.com"]
     assert all(run.run_id in m.body for m in kept)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_run_as_user(ops: Cluster) -> None:
+    run = ops.run("ops_user")
+    assert states(ops, run) == {"nobody": "success", "own": "success", "nemo": "failed"}
+    assert ops.xcom(run, "nobody") == [pwd.getpwnam("nobody").pw_uid, "nobody", 1]
+    assert ops.xcom(run, "own") == 0
+    assert "there is no user 'nemo' on this executor" in ops.tasks(run)["nemo"].reason

@@ -47,6 +47,14 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def is_venv_installed() -> bool:
+    """Say whether virtual environments can be made here."""
+    import importlib.util
+    import shutil
+
+    return bool(shutil.which("uv") or importlib.util.find_spec("venv"))
+
+
 class PythonOperator(BaseOperator):
     """Call a Python function; a coroutine function is awaited.
 

@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from boraflow.exceptions import BoraflowException
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
@@ -167,3 +169,33 @@ def reseed() -> None:
     if numpy_random is not None:
         with contextlib.suppress(Exception):
             numpy_random.seed()
+
+
+def become_user(name: str, where: str) -> bool:
+    """Run as another user from here on, for good; return whether that changed anything.
+
+    Raises:
+        BoraflowException: there is no such user, or this process may not become it.
+    """
+    import pwd
+
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        raise BoraflowException(
+            f"run_as_user of {where}: there is no user {name!r} on this executor"
+        ) from None
+    if user.pw_uid == os.geteuid():
+        return False
+    if os.geteuid() != 0:
+        raise BoraflowException(
+            f"run_as_user of {where}: only an executor that runs as root may become {name!r}; this one runs "
+            f"as {pwd.getpwuid(os.geteuid()).pw_name!r}"
+        )
+    os.initgroups(name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+    # The kernel forgets whose death ends a process when its user changes.
+    die_with_parent(os.getppid())
+    os.environ.update(HOME=user.pw_dir, USER=name, LOGNAME=name)
+    return True

@@ -25,7 +25,7 @@ from types import FrameType
 from typing import Any, cast
 
 from boraflow._comms import set_comms
-from boraflow.exceptions import AirflowTaskTerminated
+from boraflow.exceptions import AirflowTaskTerminated, BoraflowException
 from boraflow.model.attempt import AttemptRequest, RunContext, RunnerReport
 from boraflow.model.rows import AttemptResult, Micros
 from boraflow.model.states import AttemptKind, Outcome
@@ -326,6 +326,8 @@ class Worker:
         self.comms = ChildComms(self.channel)
         self._pid = os.getpid()
         self._state = "idle"
+        self._other_user = False
+        """It runs as another user than the executor, so it runs nobody else's task."""
         self._ahead: tuple[str, str] | None = loaded.key if loaded else None
 
     def serve(self) -> None:
@@ -428,7 +430,7 @@ class Worker:
             self._end_children()
         size = self.log.flush()
         again = not (m.get("last", True) or terminated or (self.loaded and self.loaded.error))
-        clean = processes.thread_count() == 1
+        clean = processes.thread_count() == 1 and not self._other_user
         result = result_fields(report.result)
         result.setdefault("start_date", started or claimed)
         result.setdefault("end_date", now())
@@ -477,6 +479,17 @@ class Worker:
             return failed(attempt_id, error)
         from boraflow.runtime import runner
 
+        task = dag.task_dict.get(request.task_id)
+        user = getattr(task, "run_as_user", None)
+        if user:
+            try:
+                changed = processes.become_user(str(user), f"task '{request.task_id}'")
+            except BoraflowException as error:
+                sys.stderr.write(f"{error}\n")
+                report = failed(attempt_id, one_line(error))
+                report.result.retryable = False
+                return report
+            self._other_user = self._other_user or changed
         return runner.run_attempt(request, dag, self.comms, on_start)
 
     def _end_children(self) -> None:

@@ -1,9 +1,11 @@
-"""A trigger that waits for a file."""
+"""Triggers that wait for files."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from boraflow.hooks.filesystem import find_file
@@ -46,3 +48,76 @@ class FileTrigger(BaseTrigger):
                 yield TriggerEvent(True)
                 return
             await asyncio.sleep(self.poke_interval)
+
+
+class FileDeleteTrigger(BaseTrigger):
+    """Fires when a file is there, and deletes it: each file is one event, for asset watchers.
+
+    Args:
+        filepath: the file.
+        poke_interval: seconds between two looks.
+    """
+
+    def __init__(self, filepath: str, poke_interval: float = 5.0, **kwargs: Any) -> None:
+        super().__init__()
+        self.filepath = filepath
+        self.poke_interval = poke_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            "boraflow.triggers.file.FileDeleteTrigger",
+            {"filepath": self.filepath, "poke_interval": self.poke_interval},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look for the file, off the event loop."""
+        while not await asyncio.to_thread(_taken, Path(self.filepath)):
+            await asyncio.sleep(self.poke_interval)
+        self.log.info("File %s has been deleted", self.filepath)
+        yield TriggerEvent(True)
+
+
+class DirectoryFileDeleteTrigger(BaseTrigger):
+    """Fires when a file of that name is in a folder, and deletes it.
+
+    Args:
+        directory: the folder, which must be there.
+        filename: the file's name in it.
+        poke_interval: seconds between two looks.
+    """
+
+    def __init__(
+        self, *, directory: str, filename: str, poke_interval: float = 5.0, **kwargs: Any
+    ) -> None:
+        super().__init__()
+        self.directory = directory
+        self.filename = filename
+        self.poke_interval = poke_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            "boraflow.triggers.file.DirectoryFileDeleteTrigger",
+            {
+                "directory": self.directory,
+                "filename": self.filename,
+                "poke_interval": self.poke_interval,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look for the file, off the event loop."""
+        path = Path(self.directory) / self.filename
+        if not await asyncio.to_thread(path.parent.is_dir):
+            raise NotADirectoryError(f"{path.parent} is no folder")
+        while not await asyncio.to_thread(_taken, path):
+            await asyncio.sleep(self.poke_interval)
+        self.log.info("File %s has been deleted", path)
+        yield TriggerEvent({"filepath": str(path)})
+
+
+def _taken(path: Path) -> bool:
+    """Delete a file; say whether it was there, and nobody else was quicker."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        return True
+    return False

@@ -90,3 +90,18 @@ def fall() -> None:
 with DAG("ops_mail", schedule=None):
     PythonOperator(task_id="dies", python_callable=fall, email="ada@example.com")
     PythonOperator(task_id="fails", python_callable=lambda: 1 // 0, email="bob@example.com")
+
+
+def whoami() -> list[object]:
+    """Tell who runs this, and that it is still a whole task."""
+    return [
+        os.geteuid(),
+        os.environ["USER"],
+        Path("/proc/self/status").read_text().count("CapEff:\t0000000000000000"),
+    ]
+
+
+with DAG("ops_user", schedule=None):
+    PythonOperator(task_id="nobody", python_callable=whoami, run_as_user="nobody")
+    PythonOperator(task_id="own", python_callable=os.geteuid)
+    PythonOperator(task_id="nemo", python_callable=whoami, run_as_user="nemo", retries=3)
