@@ -12,7 +12,7 @@ from boraflow.rpc.errors import ApiError
 from boraflow_ui import dag_data, data, states
 from boraflow_ui.components import link
 from boraflow_ui.frame import milliseconds
-from boraflow_ui.messages import _
+from boraflow_ui.messages import _, ngettext
 from boraflow_ui.tables import reason_words, strip
 
 DAY = 86_400
@@ -57,7 +57,7 @@ def _failed(dag_id: str, runs: list[data.Run]) -> dict[str, Any]:
     blocked = newest.task_counts.get("upstream_failed", 0)
     facts = [f"{len(runs)} runs" if len(runs) > 1 else newest.run_id]
     if blocked:
-        facts.append(f"blocks {blocked} task{'' if blocked == 1 else 's'}")
+        facts.append(ngettext("blocks {n} task", "blocks {n} tasks", blocked))
     if len(streak) > 1:
         facts.append(f"{len(streak)}{'+' if len(streak) == len(recent) == 30 else ''} in a row")
     if recovered:
@@ -118,7 +118,7 @@ def _imports() -> list[dict[str, Any]]:
             "since": milliseconds(e, "create_time"),
             "why": e.message.partition("\n")[0],
             "code": e.traceback.strip(),
-            "facts": ["its DAGs go on as they were last"],
+            "facts": [_("its DAGs go on as they were last")],
             "actions": [],
         }
         for e in data.source().import_errors()[:SHOWN]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from boraflow.api.model.v1 import states_pb2 as pb
 from boraflow.model.states import FINISHED, TaskState
-from boraflow_ui.messages import _
+from boraflow_ui.messages import N_, _
 
 _FINISHED = frozenset(s.value for s in FINISHED)
 
@@ -77,3 +77,17 @@ def is_finished(state: str) -> bool:
 def words(state: str) -> str:
     """Return a state as people read it."""
     return _("no state yet") if state == "none" else _(state.replace("_", " "))
+
+
+_TYPES = {
+    "manual": N_("manual"),
+    "scheduled": N_("scheduled"),
+    "backfill": N_("backfill"),
+    "asset_triggered": N_("asset triggered"),
+    "operator_triggered": N_("operator triggered"),
+}
+
+
+def type_words(run_type: str) -> str:
+    """Return what created a run as people read it."""
+    return _(_TYPES.get(run_type, run_type.replace("_", " ")))

@@ -36,7 +36,7 @@ def run_rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
                     "text": r.run_id,
                     "href": link("run", dag_id=r.dag_id, run_id=r.run_id),
                 },
-                "type": states.RUN_TYPE[r.run_type].replace("_", " "),
+                "type": states.type_words(states.RUN_TYPE[r.run_type]),
                 "due": milliseconds(r, "run_after"),
                 "started": milliseconds(r, "start_time"),
                 "length": length(r),

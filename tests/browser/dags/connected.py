@@ -29,6 +29,9 @@ with DAG("reporting", schedule=[sales]):
 
     @task(outlets=[report])
     def write() -> None:
+        print("::group::Rows")
+        print("row by row")
+        print("::endgroup::")
         print("written")
 
     write()

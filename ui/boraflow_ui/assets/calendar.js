@@ -1,10 +1,10 @@
 // A year of days: each a square that says how its runs ended; a click lists them.
 // Data: {dag_id, from, to (midnights, ms), offset (ms east of UTC), days: [[ms, {state: n}]], next (ms | null)}.
-import { _, component, h, ORDER, withParams, word } from "./base.js";
+import { _, ngettext, component, h, ORDER, withParams, word } from "./base.js";
 
 const DAY = 864e5;
-const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
-const WEEKDAYS = ["Mon", "", "Wed", "", "Fri", "", "Sun"];
+const MONTHS = _("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec").split(" ");
+const WEEKDAYS = [_("Mon"), "", _("Wed"), "", _("Fri"), "", _("Sun")];
 
 export default component((root) => {
   const months = h("div", { class: "cal-months" });
@@ -35,7 +35,7 @@ export default component((root) => {
         }
         const counts = of.get(at) ?? {}, n = Object.values(counts).reduce((a, b) => a + b, 0);
         const name = day(at).toISOString().slice(0, 10);
-        const el = h(n ? "a" : "span", { class: "cal-day", "data-tip": "", role: "listitem", href: n ? withParams({ tab: "runs", day: name, year: null }) : null, "aria-label": `${name}: ${n} runs` });
+        const el = h(n ? "a" : "span", { class: "cal-day", "data-tip": "", role: "listitem", href: n ? withParams({ tab: "runs", day: name, year: null }) : null, "aria-label": `${name}: ${ngettext("{n} run", "{n} runs", n)}` });
         const next = d.next !== null && d.next >= at && d.next < at + DAY;
         if (next) el.classList.add("next");
         let from = 0;

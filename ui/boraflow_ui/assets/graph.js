@@ -1,7 +1,7 @@
 // The graph of a DAG: laid out by the server once per version and set of folded groups, drawn as SVG, coloured by
 // the states of a run. Zoom with the wheel, move by dragging, click a task to open it.
 // Data: {layout (URL), dag_id, run_id, states: {task: state}, mapped: {task: {state: n}}, hrefs}.
-import { _, component, counts, go, h, icon, open, ORDER, s, state, withParams, word, worst } from "./base.js";
+import { _, ngettext, component, counts, go, h, icon, open, ORDER, s, state, withParams, word, worst } from "./base.js";
 
 const MIN = 0.04, MAX = 2.5;
 const views = new Map(); // layout URL → where the reader was
@@ -257,7 +257,7 @@ export default component((root, self) => {
       href ? n.el.setAttribute("href", href) : n.el.removeAttribute("href");
       n.el.setAttribute("aria-label", `${n.id}${st ? `: ${word(st)}` : ""}`);
       const total = c ? Object.values(c).reduce((a, b) => a + b, 0) : 0;
-      const sub = n.kind === "closed" ? `${n.members.length} tasks` : n.mapped ? (c ? `${n.sub} [${total}]` : `${n.sub} [ ]`) : n.sub;
+      const sub = n.kind === "closed" ? ngettext("{n} task", "{n} tasks", n.members.length) : n.mapped ? (c ? `${n.sub} [${total}]` : `${n.sub} [ ]`) : n.sub;
       n.el.querySelector(".sub").textContent = cut(sub, n.w - 40, 5.9);
       n.el.classList.toggle("counted", !!c);
       const parts = n.el.querySelector(".parts");

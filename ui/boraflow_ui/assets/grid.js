@@ -1,7 +1,7 @@
 // Runs (columns, newest at the right) by tasks (rows). A cell is one letter of a row's string; groups fold.
 // Data: {dag_id, runs: [{id, href, s, at, d, type}], rows: [{id, label, depth, group?, parent, mapped?, tip}],
 // cells: ["ssf.", ...], mapped: {"row:run": {state: n}}}.
-import { _, bothZones, CODES, component, counts, go, h, icon, open, reconcile, span, state, word, worst } from "./base.js";
+import { _, ngettext, bothZones, CODES, component, counts, go, h, icon, open, reconcile, span, state, word, worst } from "./base.js";
 
 const PITCH = 18;
 
@@ -102,7 +102,7 @@ export default component((root) => {
     const top = Math.max(1, ...d.runs.map((r) => r.d ?? 0));
     box.style.setProperty("--runs", d.runs.length);
     corner.replaceChildren(
-      h("span", { class: "muted" }, `${d.rows.filter((r) => !r.group).length} tasks`),
+      h("span", { class: "muted" }, ngettext("{n} task", "{n} tasks", d.rows.filter((r) => !r.group).length)),
       hasGroups ? h("button", { class: "link", name: "fold", type: "button" }, _("Fold all")) : "",
       hasGroups ? h("button", { class: "link", name: "open", type: "button" }, _("Open all")) : "",
       h("span", { class: "scale" }, h("i", {}, span(top)), h("i", {}, span(top / 2))),

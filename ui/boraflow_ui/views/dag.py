@@ -113,7 +113,7 @@ def draw() -> None:
             ],
             "tabs": [
                 {
-                    "label": t.capitalize(),
+                    "label": NAMES[t],
                     "href": link("dag", dag_id=dag_id, tab="" if t == "grid" else t),
                     "on": t == tab,
                 }
@@ -233,7 +233,7 @@ def runs(dag: data.Dag) -> None:
         "filters",
         "filters",
         {
-            "search": "Find a run (press /)",
+            "search": _("Find a run (press /)"),
             "choices": [
                 *([{"name": "day", "label": _("Day"), "options": days}] if day else []),
                 {
@@ -242,7 +242,7 @@ def runs(dag: data.Dag) -> None:
                     "options": [
                         {"label": _("All")},
                         *(
-                            {"label": s.capitalize(), "value": s, "state": s}
+                            {"label": states.words(s).capitalize(), "value": s, "state": s}
                             for s in ("running", "queued", "failed", "success")
                         ),
                     ],
@@ -293,6 +293,19 @@ def runs(dag: data.Dag) -> None:
     )
 
 
+NAMES = {
+    "grid": _("Grid"),
+    "graph": _("Graph"),
+    "gantt": _("Gantt"),
+    "runs": _("Runs"),
+    "calendar": _("Calendar"),
+    "durations": _("Durations"),
+    "backfills": _("Backfills"),
+    "code": _("Code"),
+    "audit": _("Audit"),
+    "details": _("Details"),
+    "docs": _("Docs"),
+}
 TABS = {
     "grid": grid,
     "graph": graph,

@@ -129,7 +129,7 @@ def filters(counts: Any, favorites: int, owner: str, tags: tuple[str, ...]) -> N
         "filters",
         "filters",
         {
-            "search": "Find a DAG (press /)",
+            "search": _("Find a DAG (press /)"),
             "choices": [
                 {
                     "name": "show",
@@ -147,7 +147,7 @@ def filters(counts: Any, favorites: int, owner: str, tags: tuple[str, ...]) -> N
                         {"label": _("Any state")},
                         *(
                             {
-                                "label": s.capitalize(),
+                                "label": states.words(s).capitalize(),
                                 "value": s,
                                 "state": s,
                                 "count": counts.latest_run_states.get(s, 0),
@@ -203,7 +203,11 @@ def row(dag: data.Dag, favorite: bool) -> dict[str, Any]:
             "star": {
                 "on": favorite,
                 "id": "no_favorite" if favorite else "favorite",
-                "label": f"{dag.dag_id}: {'no favorite any more' if favorite else 'make it a favorite'}",
+                "label": (
+                    _("{dag_id}: no favorite any more", dag_id=dag.dag_id)
+                    if favorite
+                    else _("{dag_id}: make it a favorite", dag_id=dag.dag_id)
+                ),
             },
             "on": {
                 "on": not dag.paused,

@@ -75,7 +75,7 @@ def draw() -> None:
                     "label": _("Logical date"),
                     "value": {"at": milliseconds(run, "logical_time"), "relative": False},
                 },
-                {"label": _("Kind"), "value": states.RUN_TYPE[run.run_type].replace("_", " ")},
+                {"label": _("Kind"), "value": states.type_words(states.RUN_TYPE[run.run_type])},
                 {"label": _("Version"), "value": f"v{run.dag_version}"},
                 {"label": _("By"), "value": run.actor},
             ],
@@ -446,7 +446,7 @@ def details(run: data.Run) -> None:
                         {"label": _("Id"), "value": {"code": run.run_id}},
                         {
                             "label": _("Kind"),
-                            "value": states.RUN_TYPE[run.run_type].replace("_", " "),
+                            "value": states.type_words(states.RUN_TYPE[run.run_type]),
                         },
                         {"label": _("By"), "value": run.actor},
                         {
