@@ -197,9 +197,13 @@ CURRENT: dict[str, tuple[str, ...]] = {
     "airflow.providers.http.triggers.http": ("boraflow.triggers.http: HttpSensorTrigger",),
     "airflow.providers.mysql.hooks.mysql": ("boraflow.hooks.mysql: MySqlHook",),
     "airflow.providers.postgres.hooks.postgres": ("boraflow.hooks.postgres: PostgresHook",),
+    "airflow.providers.slack.notifications.slack_webhook": (
+        "boraflow.notifiers.webhook: SlackWebhookNotifier"
+        " send_slack_webhook_notification=SlackWebhookNotifier",
+    ),
     "airflow.providers.smtp.hooks.smtp": ("boraflow.hooks.smtp: SmtpHook",),
     "airflow.providers.smtp.notifications.smtp": (
-        "boraflow.notifiers.smtp: SmtpNotifier send_smtp_notification",
+        "boraflow.notifiers.smtp: SmtpNotifier send_smtp_notification=SmtpNotifier",
     ),
     "airflow.providers.smtp.operators.smtp": ("boraflow.operators.email: EmailOperator",),
     "airflow.providers.sqlite.hooks.sqlite": ("boraflow.hooks.sqlite: SqliteHook",),
