@@ -83,6 +83,11 @@ class Questions:
             except (TypeError, ValueError) as problem:
                 out["error"] = f"{what}: {problem}"
                 return out
+            except Exception as problem:
+                # Whoever asked waits for an answer, without a limit.
+                log.exception("answering %s failed", what)
+                out["error"] = f"{what}: {type(problem).__name__}: {problem}"
+                return out
             if error.code not in _TRANSIENT or asyncio.get_running_loop().time() > deadline:
                 out["error"] = f"{what}: {error.message}"
                 return out
