@@ -243,11 +243,15 @@ async def test_a_stranger_cannot_attach(small: Bench) -> None:
         (None, grpc.StatusCode.UNAUTHENTICATED),
     ):
         channel = open_channel(scheduler.address, secret, dedicated=True)
-        call = dispatch_grpc.DispatchServiceStub(channel).Attach()
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call.write(dispatch_pb.AttachRequest(hello=dispatch_pb.Hello()))
-            assert await call.read() is grpc.aio.EOF
-            raise AssertionError(await call.code())
+        for _ in range(10):
+            call = dispatch_grpc.DispatchServiceStub(channel).Attach()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.write(dispatch_pb.AttachRequest(hello=dispatch_pb.Hello()))
+                assert await call.read() is grpc.aio.EOF
+                raise AssertionError(await call.code())
+            # A write that meets the refusal on its way fails in gRPC itself, which forgets why.
+            if caught.value.code() is not grpc.StatusCode.INTERNAL:
+                break
         assert caught.value.code() is code
         await channel.close()
 
