@@ -82,15 +82,14 @@ def test_a_trigger_is_tried_dry(page: Page, stack: Stack) -> None:
     page.goto(stack.url("dag", dag_id="with_params"))
     page.get_by_role("button", name="Trigger").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_label("target")).to_be_visible()
-    labels = dialog.locator("[data-testid=stWidgetLabel]").all_inner_texts()
     # In the order in which they are declared.
-    assert [n for n in labels if n in ("day", "Row limit", "mode", "target")] == [
-        "day",
-        "Row limit",
-        "mode",
-        "target",
-    ]
+    for _ in range(50):
+        labels = dialog.locator("[data-testid=stWidgetLabel]").all_inner_texts()
+        named = [n for n in labels if n in ("day", "Row limit", "mode", "target")]
+        if len(named) == 4:
+            break
+        page.wait_for_timeout(100)
+    assert named == ["day", "Row limit", "mode", "target"]
     dialog.get_by_role("button", name="Dry run").click()
     expect(dialog).to_contain_text("It would be accepted as manual__")
     shoot(page, "trigger-dry")
