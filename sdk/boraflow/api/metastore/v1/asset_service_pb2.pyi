@@ -361,6 +361,7 @@ class MaterializeAssetRequest(_message.Message):
     CONF_JSON_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
     """Name or URI of an active asset."""
     dag_id: _builtins.str
@@ -371,6 +372,8 @@ class MaterializeAssetRequest(_message.Message):
     """Note on the run."""
     request_id: _builtins.str
     """A repeat with the same id answers as the first call did."""
+    partition_key: _builtins.str
+    """The partition to make, as of TriggerRunRequest."""
     def __init__(
         self,
         *,
@@ -379,10 +382,11 @@ class MaterializeAssetRequest(_message.Message):
         conf_json: _builtins.str = ...,
         note: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "conf_json", b"conf_json", "dag_id", b"dag_id", "note", b"note", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "conf_json", b"conf_json", "dag_id", b"dag_id", "note", b"note", "partition_key", b"partition_key", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -281,3 +281,51 @@ class DeleteConnectionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteConnectionResponse: _TypeAlias = DeleteConnectionResponse  # noqa: Y015
+
+@_typing.final
+class TestConnectionRequest(_message.Message):
+    """Names a connection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONN_ID_FIELD_NUMBER: _builtins.int
+    conn_id: _builtins.str
+    """The connection."""
+    def __init__(
+        self,
+        *,
+        conn_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conn_id", b"conn_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestConnectionRequest: _TypeAlias = TestConnectionRequest  # noqa: Y015
+
+@_typing.final
+class TestConnectionResponse(_message.Message):
+    """How it went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    works: _builtins.bool
+    """Whether it works."""
+    message: _builtins.str
+    """What its hook says, or why it does not work, without the password."""
+    def __init__(
+        self,
+        *,
+        works: _builtins.bool = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "works", b"works"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestConnectionResponse: _TypeAlias = TestConnectionResponse  # noqa: Y015

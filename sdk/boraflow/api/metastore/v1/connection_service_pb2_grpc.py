@@ -55,6 +55,11 @@ class ConnectionServiceStub(object):
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.DeleteConnectionRequest.SerializeToString,
                 response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.DeleteConnectionResponse.FromString,
                 _registered_method=True)
+        self.TestConnection = channel.unary_unary(
+                '/boraflow.api.metastore.v1.ConnectionService/TestConnection',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.TestConnectionRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.TestConnectionResponse.FromString,
+                _registered_method=True)
 
 
 class ConnectionServiceServicer(object):
@@ -89,6 +94,15 @@ class ConnectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TestConnection(self, request, context):
+        """Tries one with its hook, in a process of its own on the metastore's host that holds nothing but this connection.
+        That it does not work is an answer, not an error; one that takes longer than 20 seconds does not work.
+        NOT_FOUND when there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConnectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +125,11 @@ def add_ConnectionServiceServicer_to_server(servicer, server):
                     servicer.DeleteConnection,
                     request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.DeleteConnectionRequest.FromString,
                     response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.DeleteConnectionResponse.SerializeToString,
+            ),
+            'TestConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestConnection,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.TestConnectionRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.TestConnectionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +241,33 @@ class ConnectionService(object):
             '/boraflow.api.metastore.v1.ConnectionService/DeleteConnection',
             boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.DeleteConnectionRequest.SerializeToString,
             boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.DeleteConnectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.ConnectionService/TestConnection',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.TestConnectionRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_connection__service__pb2.TestConnectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

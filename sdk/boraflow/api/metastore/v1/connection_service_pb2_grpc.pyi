@@ -41,6 +41,11 @@ class ConnectionServiceStub:
     """Creates or replaces one."""
     DeleteConnection: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.DeleteConnectionRequest, _connection_service_pb2.DeleteConnectionResponse]
     """Deletes one. NOT_FOUND when there is none."""
+    TestConnection: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.TestConnectionRequest, _connection_service_pb2.TestConnectionResponse]
+    """Tries one with its hook, in a process of its own on the metastore's host that holds nothing but this connection.
+    That it does not work is an answer, not an error; one that takes longer than 20 seconds does not work.
+    NOT_FOUND when there is none.
+    """
 
 @_typing.type_check_only
 class ConnectionServiceAsyncStub(ConnectionServiceStub):
@@ -55,6 +60,11 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     """Creates or replaces one."""
     DeleteConnection: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.DeleteConnectionRequest, _connection_service_pb2.DeleteConnectionResponse]  # type: ignore[assignment]
     """Deletes one. NOT_FOUND when there is none."""
+    TestConnection: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.TestConnectionRequest, _connection_service_pb2.TestConnectionResponse]  # type: ignore[assignment]
+    """Tries one with its hook, in a process of its own on the metastore's host that holds nothing but this connection.
+    That it does not work is an answer, not an error; one that takes longer than 20 seconds does not work.
+    NOT_FOUND when there is none.
+    """
 
 class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Connections. Passwords and extras are encrypted at rest."""
@@ -90,5 +100,16 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_connection_service_pb2.DeleteConnectionResponse, _abc.Awaitable[_connection_service_pb2.DeleteConnectionResponse]]:
         """Deletes one. NOT_FOUND when there is none."""
+
+    @_abc_1.abstractmethod
+    def TestConnection(
+        self,
+        request: _connection_service_pb2.TestConnectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_connection_service_pb2.TestConnectionResponse, _abc.Awaitable[_connection_service_pb2.TestConnectionResponse]]:
+        """Tries one with its hook, in a process of its own on the metastore's host that holds nothing but this connection.
+        That it does not work is an answer, not an error; one that takes longer than 20 seconds does not work.
+        NOT_FOUND when there is none.
+        """
 
 def add_ConnectionServiceServicer_to_server(servicer: ConnectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

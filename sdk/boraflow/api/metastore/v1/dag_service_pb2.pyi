@@ -38,6 +38,7 @@ class ListDagsRequest(_message.Message):
     LATEST_RUN_STATES_FIELD_NUMBER: _builtins.int
     ONLY_FAVORITES_FIELD_NUMBER: _builtins.int
     DUE_BEFORE_FIELD_NUMBER: _builtins.int
+    DAG_IDS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 is 50, more than 1,000 is 1,000, negative is INVALID_ARGUMENT."""
     page_token: _builtins.str
@@ -68,6 +69,10 @@ class ListDagsRequest(_message.Message):
     def due_before(self) -> _timestamp_pb2.Timestamp:
         """DAGs whose next scheduled run is due before this, the longest overdue first."""
 
+    @_builtins.property
+    def dag_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These DAGs."""
+
     def __init__(
         self,
         *,
@@ -82,10 +87,11 @@ class ListDagsRequest(_message.Message):
         latest_run_states: _abc.Iterable[_states_pb2.RunState.ValueType] | None = ...,
         only_favorites: _builtins.bool = ...,
         due_before: _timestamp_pb2.Timestamp | None = ...,
+        dag_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_due_before", b"_due_before", "_paused", b"_paused", "due_before", b"due_before", "paused", b"paused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_due_before", b"_due_before", "_paused", b"_paused", "due_before", b"due_before", "include_inactive", b"include_inactive", "latest_run_count", b"latest_run_count", "latest_run_states", b"latest_run_states", "only_favorites", b"only_favorites", "owners", b"owners", "page_size", b"page_size", "page_token", b"page_token", "paused", b"paused", "search", b"search", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_due_before", b"_due_before", "_paused", b"_paused", "dag_ids", b"dag_ids", "due_before", b"due_before", "include_inactive", b"include_inactive", "latest_run_count", b"latest_run_count", "latest_run_states", b"latest_run_states", "only_favorites", b"only_favorites", "owners", b"owners", "page_size", b"page_size", "page_token", b"page_token", "paused", b"paused", "search", b"search", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__due_before: _TypeAlias = _typing.Literal["due_before"]  # noqa: Y015
     _WhichOneofArgType__due_before: _TypeAlias = _typing.Literal["_due_before", b"_due_before"]  # noqa: Y015

@@ -615,6 +615,135 @@ class TaskStateEntry(_message.Message):
 Global___TaskStateEntry: _TypeAlias = TaskStateEntry  # noqa: Y015
 
 @_typing.final
+class ReadStateRequest(_message.Message):
+    """Which entry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_ID_FIELD_NUMBER: _builtins.int
+    ASSET_NAME_FIELD_NUMBER: _builtins.int
+    ASSET_URI_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    attempt_id: _builtins.str
+    """The attempt that reads."""
+    asset_name: _builtins.str
+    """The asset by name; without name and URI it is the attempt's task instance."""
+    asset_uri: _builtins.str
+    """The asset by URI."""
+    key: _builtins.str
+    """The key."""
+    def __init__(
+        self,
+        *,
+        attempt_id: _builtins.str = ...,
+        asset_name: _builtins.str = ...,
+        asset_uri: _builtins.str = ...,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_name", b"asset_name", "asset_uri", b"asset_uri", "attempt_id", b"attempt_id", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadStateRequest: _TypeAlias = ReadStateRequest  # noqa: Y015
+
+@_typing.final
+class ReadStateResponse(_message.Message):
+    """The entry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_JSON_FIELD_NUMBER: _builtins.int
+    value_json: _builtins.str
+    """JSON text; unset when there is none."""
+    def __init__(
+        self,
+        *,
+        value_json: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value_json", b"_value_json", "value_json", b"value_json"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value_json", b"_value_json", "value_json", b"value_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value_json: _TypeAlias = _typing.Literal["value_json"]  # noqa: Y015
+    _WhichOneofArgType__value_json: _TypeAlias = _typing.Literal["_value_json", b"_value_json"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value_json) -> _WhichOneofReturnType__value_json | None: ...
+
+Global___ReadStateResponse: _TypeAlias = ReadStateResponse  # noqa: Y015
+
+@_typing.final
+class WriteStateRequest(_message.Message):
+    """What to write."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_ID_FIELD_NUMBER: _builtins.int
+    ASSET_NAME_FIELD_NUMBER: _builtins.int
+    ASSET_URI_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_JSON_FIELD_NUMBER: _builtins.int
+    RETENTION_US_FIELD_NUMBER: _builtins.int
+    attempt_id: _builtins.str
+    """The attempt that writes."""
+    asset_name: _builtins.str
+    """As of ReadStateRequest."""
+    asset_uri: _builtins.str
+    """As of ReadStateRequest."""
+    key: _builtins.str
+    """The key; empty deletes all."""
+    value_json: _builtins.str
+    """JSON text; unset deletes the key."""
+    retention_us: _builtins.int
+    """As of SetStateEntryRequest."""
+    def __init__(
+        self,
+        *,
+        attempt_id: _builtins.str = ...,
+        asset_name: _builtins.str = ...,
+        asset_uri: _builtins.str = ...,
+        key: _builtins.str = ...,
+        value_json: _builtins.str | None = ...,
+        retention_us: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retention_us", b"_retention_us", "_value_json", b"_value_json", "retention_us", b"retention_us", "value_json", b"value_json"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retention_us", b"_retention_us", "_value_json", b"_value_json", "asset_name", b"asset_name", "asset_uri", b"asset_uri", "attempt_id", b"attempt_id", "key", b"key", "retention_us", b"retention_us", "value_json", b"value_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retention_us: _TypeAlias = _typing.Literal["retention_us"]  # noqa: Y015
+    _WhichOneofArgType__retention_us: _TypeAlias = _typing.Literal["_retention_us", b"_retention_us"]  # noqa: Y015
+    _WhichOneofReturnType__value_json: _TypeAlias = _typing.Literal["value_json"]  # noqa: Y015
+    _WhichOneofArgType__value_json: _TypeAlias = _typing.Literal["_value_json", b"_value_json"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention_us) -> _WhichOneofReturnType__retention_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value_json) -> _WhichOneofReturnType__value_json | None: ...
+
+Global___WriteStateRequest: _TypeAlias = WriteStateRequest  # noqa: Y015
+
+@_typing.final
+class WriteStateResponse(_message.Message):
+    """It is durable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNING_FIELD_NUMBER: _builtins.int
+    warning: _builtins.str
+    """Not empty: the value is stored, and larger than it should be."""
+    def __init__(
+        self,
+        *,
+        warning: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["warning", b"warning"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteStateResponse: _TypeAlias = WriteStateResponse  # noqa: Y015
+
+@_typing.final
 class GetPreviousSuccessRequest(_message.Message):
     """Before when."""
 
@@ -796,3 +925,57 @@ class CheckAssetsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckAssetsResponse: _TypeAlias = CheckAssetsResponse  # noqa: Y015
+
+@_typing.final
+class RecordWatchEventRequest(_message.Message):
+    """What a watcher's trigger yielded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_ID_FIELD_NUMBER: _builtins.int
+    PAYLOAD_JSON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    attempt_id: _builtins.str
+    """The attempt."""
+    payload_json: _builtins.str
+    """The event's payload, JSON text."""
+    request_id: _builtins.str
+    """A repeat with the same id answers as the first call did."""
+    def __init__(
+        self,
+        *,
+        attempt_id: _builtins.str = ...,
+        payload_json: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "payload_json", b"payload_json", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordWatchEventRequest: _TypeAlias = RecordWatchEventRequest  # noqa: Y015
+
+@_typing.final
+class RecordWatchEventResponse(_message.Message):
+    """It is durable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One event of each asset."""
+
+    def __init__(
+        self,
+        *,
+        event_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_ids", b"event_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordWatchEventResponse: _TypeAlias = RecordWatchEventResponse  # noqa: Y015

@@ -85,6 +85,21 @@ class ExecutionServiceStub(object):
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsRequest.SerializeToString,
                 response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsResponse.FromString,
                 _registered_method=True)
+        self.RecordWatchEvent = channel.unary_unary(
+                '/boraflow.api.metastore.v1.ExecutionService/RecordWatchEvent',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.RecordWatchEventRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.RecordWatchEventResponse.FromString,
+                _registered_method=True)
+        self.ReadState = channel.unary_unary(
+                '/boraflow.api.metastore.v1.ExecutionService/ReadState',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadStateRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadStateResponse.FromString,
+                _registered_method=True)
+        self.WriteState = channel.unary_unary(
+                '/boraflow.api.metastore.v1.ExecutionService/WriteState',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.WriteStateRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.WriteStateResponse.FromString,
+                _registered_method=True)
 
 
 class ExecutionServiceServicer(object):
@@ -162,6 +177,28 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordWatchEvent(self, request, context):
+        """Records an event of each asset that an open attempt of kind WATCH watches; FAILED_PRECONDITION
+        (ATTEMPT_NOT_OPEN) for one that somebody closed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadState(self, request, context):
+        """Gets an entry of a state store for an attempt that is open: of its own task instance or of an asset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WriteState(self, request, context):
+        """Sets or deletes entries of a state store for an attempt that is open. Nothing is written once it is closed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExecutionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -214,6 +251,21 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.CheckAssets,
                     request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsRequest.FromString,
                     response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsResponse.SerializeToString,
+            ),
+            'RecordWatchEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordWatchEvent,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.RecordWatchEventRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.RecordWatchEventResponse.SerializeToString,
+            ),
+            'ReadState': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadState,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadStateRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadStateResponse.SerializeToString,
+            ),
+            'WriteState': grpc.unary_unary_rpc_method_handler(
+                    servicer.WriteState,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.WriteStateRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.WriteStateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -487,6 +539,87 @@ class ExecutionService(object):
             '/boraflow.api.metastore.v1.ExecutionService/CheckAssets',
             boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsRequest.SerializeToString,
             boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.CheckAssetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordWatchEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.ExecutionService/RecordWatchEvent',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.RecordWatchEventRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.RecordWatchEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.ExecutionService/ReadState',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadStateRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.ReadStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WriteState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.ExecutionService/WriteState',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.WriteStateRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_execution__service__pb2.WriteStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

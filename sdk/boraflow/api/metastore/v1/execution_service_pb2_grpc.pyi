@@ -55,6 +55,14 @@ class ExecutionServiceStub:
     """Gets events of assets, for the context of a task."""
     CheckAssets: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CheckAssetsRequest, _execution_service_pb2.CheckAssetsResponse]
     """Tells which of a task's assets must not be used: another asset has their name or URI."""
+    RecordWatchEvent: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.RecordWatchEventRequest, _execution_service_pb2.RecordWatchEventResponse]
+    """Records an event of each asset that an open attempt of kind WATCH watches; FAILED_PRECONDITION
+    (ATTEMPT_NOT_OPEN) for one that somebody closed.
+    """
+    ReadState: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ReadStateRequest, _execution_service_pb2.ReadStateResponse]
+    """Gets an entry of a state store for an attempt that is open: of its own task instance or of an asset."""
+    WriteState: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.WriteStateRequest, _execution_service_pb2.WriteStateResponse]
+    """Sets or deletes entries of a state store for an attempt that is open. Nothing is written once it is closed."""
 
 @_typing.type_check_only
 class ExecutionServiceAsyncStub(ExecutionServiceStub):
@@ -83,6 +91,14 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """Gets events of assets, for the context of a task."""
     CheckAssets: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.CheckAssetsRequest, _execution_service_pb2.CheckAssetsResponse]  # type: ignore[assignment]
     """Tells which of a task's assets must not be used: another asset has their name or URI."""
+    RecordWatchEvent: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.RecordWatchEventRequest, _execution_service_pb2.RecordWatchEventResponse]  # type: ignore[assignment]
+    """Records an event of each asset that an open attempt of kind WATCH watches; FAILED_PRECONDITION
+    (ATTEMPT_NOT_OPEN) for one that somebody closed.
+    """
+    ReadState: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ReadStateRequest, _execution_service_pb2.ReadStateResponse]  # type: ignore[assignment]
+    """Gets an entry of a state store for an attempt that is open: of its own task instance or of an asset."""
+    WriteState: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.WriteStateRequest, _execution_service_pb2.WriteStateResponse]  # type: ignore[assignment]
+    """Sets or deletes entries of a state store for an attempt that is open. Nothing is written once it is closed."""
 
 class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     """What executors call."""
@@ -168,5 +184,31 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.CheckAssetsResponse, _abc.Awaitable[_execution_service_pb2.CheckAssetsResponse]]:
         """Tells which of a task's assets must not be used: another asset has their name or URI."""
+
+    @_abc_1.abstractmethod
+    def RecordWatchEvent(
+        self,
+        request: _execution_service_pb2.RecordWatchEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.RecordWatchEventResponse, _abc.Awaitable[_execution_service_pb2.RecordWatchEventResponse]]:
+        """Records an event of each asset that an open attempt of kind WATCH watches; FAILED_PRECONDITION
+        (ATTEMPT_NOT_OPEN) for one that somebody closed.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadState(
+        self,
+        request: _execution_service_pb2.ReadStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.ReadStateResponse, _abc.Awaitable[_execution_service_pb2.ReadStateResponse]]:
+        """Gets an entry of a state store for an attempt that is open: of its own task instance or of an asset."""
+
+    @_abc_1.abstractmethod
+    def WriteState(
+        self,
+        request: _execution_service_pb2.WriteStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.WriteStateResponse, _abc.Awaitable[_execution_service_pb2.WriteStateResponse]]:
+        """Sets or deletes entries of a state store for an attempt that is open. Nothing is written once it is closed."""
 
 def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

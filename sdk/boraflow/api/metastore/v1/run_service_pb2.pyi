@@ -37,6 +37,7 @@ class TriggerRunRequest(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     RUN_TYPE_FIELD_NUMBER: _builtins.int
     RESET_EXISTING_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """The DAG."""
     run_id: _builtins.str
@@ -53,6 +54,10 @@ class TriggerRunRequest(_message.Message):
     """MANUAL (default), OPERATOR_TRIGGERED or ASSET_MATERIALIZATION."""
     reset_existing: _builtins.bool
     """A run of that id or date exists: clear it instead of refusing."""
+    partition_key: _builtins.str
+    """The partition it is for; empty is none. INVALID_ARGUMENT (DAG_NOT_PARTITIONED, PARTITION_KEY_INVALID) where
+    the DAG has no partitions, or none of that key.
+    """
     @_builtins.property
     def logical_time(self) -> _timestamp_pb2.Timestamp:
         """Unset for a run without a date."""
@@ -74,10 +79,11 @@ class TriggerRunRequest(_message.Message):
         dry_run: _builtins.bool = ...,
         run_type: _states_pb2.RunType.ValueType = ...,
         reset_existing: _builtins.bool = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_logical_time", b"_logical_time", "_run_after", b"_run_after", "logical_time", b"logical_time", "run_after", b"run_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logical_time", b"_logical_time", "_run_after", b"_run_after", "conf_json", b"conf_json", "dag_id", b"dag_id", "dry_run", b"dry_run", "logical_time", b"logical_time", "note", b"note", "request_id", b"request_id", "reset_existing", b"reset_existing", "run_after", b"run_after", "run_id", b"run_id", "run_type", b"run_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logical_time", b"_logical_time", "_run_after", b"_run_after", "conf_json", b"conf_json", "dag_id", b"dag_id", "dry_run", b"dry_run", "logical_time", b"logical_time", "note", b"note", "partition_key", b"partition_key", "request_id", b"request_id", "reset_existing", b"reset_existing", "run_after", b"run_after", "run_id", b"run_id", "run_type", b"run_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__logical_time: _TypeAlias = _typing.Literal["logical_time"]  # noqa: Y015
     _WhichOneofArgType__logical_time: _TypeAlias = _typing.Literal["_logical_time", b"_logical_time"]  # noqa: Y015
@@ -191,6 +197,9 @@ class ListRunsRequest(_message.Message):
     SEARCH_FIELD_NUMBER: _builtins.int
     WITHOUT_NOTE_FIELD_NUMBER: _builtins.int
     END_TIME_FROM_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    PARTITION_TIME_FROM_FIELD_NUMBER: _builtins.int
+    PARTITION_TIME_TO_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """One DAG; empty is all."""
     page_size: _builtins.int
@@ -203,6 +212,8 @@ class ListRunsRequest(_message.Message):
     """Part of the run_id."""
     without_note: _builtins.bool
     """Only runs without a note: nobody has said that they are dealt with."""
+    partition_key: _builtins.str
+    """Runs of exactly this partition."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_states_pb2.RunState.ValueType]:
         """Any of these."""
@@ -223,6 +234,14 @@ class ListRunsRequest(_message.Message):
     def end_time_from(self) -> _timestamp_pb2.Timestamp:
         """Finished runs that ended at or after this."""
 
+    @_builtins.property
+    def partition_time_from(self) -> _timestamp_pb2.Timestamp:
+        """Partition date at or after this."""
+
+    @_builtins.property
+    def partition_time_to(self) -> _timestamp_pb2.Timestamp:
+        """Partition date before this."""
+
     def __init__(
         self,
         *,
@@ -237,19 +256,30 @@ class ListRunsRequest(_message.Message):
         search: _builtins.str = ...,
         without_note: _builtins.bool = ...,
         end_time_from: _timestamp_pb2.Timestamp | None = ...,
+        partition_key: _builtins.str = ...,
+        partition_time_from: _timestamp_pb2.Timestamp | None = ...,
+        partition_time_to: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_time_from", b"_end_time_from", "_run_after_from", b"_run_after_from", "_run_after_to", b"_run_after_to", "end_time_from", b"end_time_from", "run_after_from", b"run_after_from", "run_after_to", b"run_after_to"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_time_from", b"_end_time_from", "_partition_time_from", b"_partition_time_from", "_partition_time_to", b"_partition_time_to", "_run_after_from", b"_run_after_from", "_run_after_to", b"_run_after_to", "end_time_from", b"end_time_from", "partition_time_from", b"partition_time_from", "partition_time_to", b"partition_time_to", "run_after_from", b"run_after_from", "run_after_to", b"run_after_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_time_from", b"_end_time_from", "_run_after_from", b"_run_after_from", "_run_after_to", b"_run_after_to", "backfill_id", b"backfill_id", "dag_id", b"dag_id", "end_time_from", b"end_time_from", "page_size", b"page_size", "page_token", b"page_token", "run_after_from", b"run_after_from", "run_after_to", b"run_after_to", "run_types", b"run_types", "search", b"search", "states", b"states", "without_note", b"without_note"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_time_from", b"_end_time_from", "_partition_time_from", b"_partition_time_from", "_partition_time_to", b"_partition_time_to", "_run_after_from", b"_run_after_from", "_run_after_to", b"_run_after_to", "backfill_id", b"backfill_id", "dag_id", b"dag_id", "end_time_from", b"end_time_from", "page_size", b"page_size", "page_token", b"page_token", "partition_key", b"partition_key", "partition_time_from", b"partition_time_from", "partition_time_to", b"partition_time_to", "run_after_from", b"run_after_from", "run_after_to", b"run_after_to", "run_types", b"run_types", "search", b"search", "states", b"states", "without_note", b"without_note"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_time_from: _TypeAlias = _typing.Literal["end_time_from"]  # noqa: Y015
     _WhichOneofArgType__end_time_from: _TypeAlias = _typing.Literal["_end_time_from", b"_end_time_from"]  # noqa: Y015
+    _WhichOneofReturnType__partition_time_from: _TypeAlias = _typing.Literal["partition_time_from"]  # noqa: Y015
+    _WhichOneofArgType__partition_time_from: _TypeAlias = _typing.Literal["_partition_time_from", b"_partition_time_from"]  # noqa: Y015
+    _WhichOneofReturnType__partition_time_to: _TypeAlias = _typing.Literal["partition_time_to"]  # noqa: Y015
+    _WhichOneofArgType__partition_time_to: _TypeAlias = _typing.Literal["_partition_time_to", b"_partition_time_to"]  # noqa: Y015
     _WhichOneofReturnType__run_after_from: _TypeAlias = _typing.Literal["run_after_from"]  # noqa: Y015
     _WhichOneofArgType__run_after_from: _TypeAlias = _typing.Literal["_run_after_from", b"_run_after_from"]  # noqa: Y015
     _WhichOneofReturnType__run_after_to: _TypeAlias = _typing.Literal["run_after_to"]  # noqa: Y015
     _WhichOneofArgType__run_after_to: _TypeAlias = _typing.Literal["_run_after_to", b"_run_after_to"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end_time_from) -> _WhichOneofReturnType__end_time_from | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partition_time_from) -> _WhichOneofReturnType__partition_time_from | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partition_time_to) -> _WhichOneofReturnType__partition_time_to | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__run_after_from) -> _WhichOneofReturnType__run_after_from | None: ...
     @_typing.overload
@@ -372,6 +402,103 @@ class RunSpan(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunSpan: _TypeAlias = RunSpan  # noqa: Y015
+
+@_typing.final
+class ListDeadlinesRequest(_message.Message):
+    """Filters of ListDeadlines; unset ones do not filter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    DEADLINE_TIME_FROM_FIELD_NUMBER: _builtins.int
+    DEADLINE_TIME_TO_FIELD_NUMBER: _builtins.int
+    WITHOUT_NOTE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """One DAG; empty is all (then run_id must be empty)."""
+    run_id: _builtins.str
+    """One run; "latest" is the newest by run_after."""
+    missed: _builtins.bool
+    """Only missed ones, or only others."""
+    without_note: _builtins.bool
+    """Only of runs without a note: nobody has said that they are dealt with."""
+    page_size: _builtins.int
+    """See ListDagsRequest."""
+    page_token: _builtins.str
+    """From the previous answer."""
+    @_builtins.property
+    def deadline_time_from(self) -> _timestamp_pb2.Timestamp:
+        """deadline_time at or after this."""
+
+    @_builtins.property
+    def deadline_time_to(self) -> _timestamp_pb2.Timestamp:
+        """deadline_time before this."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        missed: _builtins.bool | None = ...,
+        deadline_time_from: _timestamp_pb2.Timestamp | None = ...,
+        deadline_time_to: _timestamp_pb2.Timestamp | None = ...,
+        without_note: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deadline_time_from", b"_deadline_time_from", "_deadline_time_to", b"_deadline_time_to", "_missed", b"_missed", "deadline_time_from", b"deadline_time_from", "deadline_time_to", b"deadline_time_to", "missed", b"missed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deadline_time_from", b"_deadline_time_from", "_deadline_time_to", b"_deadline_time_to", "_missed", b"_missed", "dag_id", b"dag_id", "deadline_time_from", b"deadline_time_from", "deadline_time_to", b"deadline_time_to", "missed", b"missed", "page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "without_note", b"without_note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__deadline_time_from: _TypeAlias = _typing.Literal["deadline_time_from"]  # noqa: Y015
+    _WhichOneofArgType__deadline_time_from: _TypeAlias = _typing.Literal["_deadline_time_from", b"_deadline_time_from"]  # noqa: Y015
+    _WhichOneofReturnType__deadline_time_to: _TypeAlias = _typing.Literal["deadline_time_to"]  # noqa: Y015
+    _WhichOneofArgType__deadline_time_to: _TypeAlias = _typing.Literal["_deadline_time_to", b"_deadline_time_to"]  # noqa: Y015
+    _WhichOneofReturnType__missed: _TypeAlias = _typing.Literal["missed"]  # noqa: Y015
+    _WhichOneofArgType__missed: _TypeAlias = _typing.Literal["_missed", b"_missed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deadline_time_from) -> _WhichOneofReturnType__deadline_time_from | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deadline_time_to) -> _WhichOneofReturnType__deadline_time_to | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__missed) -> _WhichOneofReturnType__missed | None: ...
+
+Global___ListDeadlinesRequest: _TypeAlias = ListDeadlinesRequest  # noqa: Y015
+
+@_typing.final
+class ListDeadlinesResponse(_message.Message):
+    """A page of deadlines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEADLINES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    revision: _builtins.int
+    """Revision of the snapshot."""
+    @_builtins.property
+    def deadlines(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.Deadline]:
+        """Latest moment first."""
+
+    def __init__(
+        self,
+        *,
+        deadlines: _abc.Iterable[_run_pb2.Deadline] | None = ...,
+        next_page_token: _builtins.str = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadlines", b"deadlines", "next_page_token", b"next_page_token", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeadlinesResponse: _TypeAlias = ListDeadlinesResponse  # noqa: Y015
 
 @_typing.final
 class ListRunsResponse(_message.Message):

@@ -56,6 +56,11 @@ class RunServiceStub(object):
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsRequest.SerializeToString,
                 response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsResponse.FromString,
                 _registered_method=True)
+        self.ListDeadlines = channel.unary_unary(
+                '/boraflow.api.metastore.v1.RunService/ListDeadlines',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListDeadlinesRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListDeadlinesResponse.FromString,
+                _registered_method=True)
         self.WatchRun = channel.unary_stream(
                 '/boraflow.api.metastore.v1.RunService/WatchRun',
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.WatchRunRequest.SerializeToString,
@@ -117,6 +122,14 @@ class RunServiceServicer(object):
 
     def SummarizeRuns(self, request, context):
         """Counts runs by state in equal spans of time: what history charts and calendars show.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadlines(self, request, context):
+        """Lists deadlines of runs, the latest moment first. Runs without a DeadlineAlert have none; those of a run that was
+        purged or deleted are gone. A cleared run's alerts that count from its queueing count anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,6 +199,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.SummarizeRuns,
                     request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsRequest.FromString,
                     response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsResponse.SerializeToString,
+            ),
+            'ListDeadlines': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadlines,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListDeadlinesRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListDeadlinesResponse.SerializeToString,
             ),
             'WatchRun': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRun,
@@ -328,6 +346,33 @@ class RunService(object):
             '/boraflow.api.metastore.v1.RunService/SummarizeRuns',
             boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsRequest.SerializeToString,
             boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.SummarizeRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadlines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.RunService/ListDeadlines',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListDeadlinesRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_run__service__pb2.ListDeadlinesResponse.FromString,
             options,
             channel_credentials,
             insecure,

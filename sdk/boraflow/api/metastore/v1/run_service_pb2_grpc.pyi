@@ -45,6 +45,10 @@ class RunServiceStub:
     """Lists runs, newest run_after first."""
     SummarizeRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.SummarizeRunsRequest, _run_service_pb2.SummarizeRunsResponse]
     """Counts runs by state in equal spans of time: what history charts and calendars show."""
+    ListDeadlines: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListDeadlinesRequest, _run_service_pb2.ListDeadlinesResponse]
+    """Lists deadlines of runs, the latest moment first. Runs without a DeadlineAlert have none; those of a run that was
+    purged or deleted are gone. A cleared run's alerts that count from its queueing count anew.
+    """
     WatchRun: _grpc.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]
     """Sends the run now and after each change, with the task instances that changed; ends when it is finished."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelRunResponse]
@@ -75,6 +79,10 @@ class RunServiceAsyncStub(RunServiceStub):
     """Lists runs, newest run_after first."""
     SummarizeRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.SummarizeRunsRequest, _run_service_pb2.SummarizeRunsResponse]  # type: ignore[assignment]
     """Counts runs by state in equal spans of time: what history charts and calendars show."""
+    ListDeadlines: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListDeadlinesRequest, _run_service_pb2.ListDeadlinesResponse]  # type: ignore[assignment]
+    """Lists deadlines of runs, the latest moment first. Runs without a DeadlineAlert have none; those of a run that was
+    purged or deleted are gone. A cleared run's alerts that count from its queueing count anew.
+    """
     WatchRun: _aio.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]  # type: ignore[assignment]
     """Sends the run now and after each change, with the task instances that changed; ends when it is finished."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelRunResponse]  # type: ignore[assignment]
@@ -126,6 +134,16 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.SummarizeRunsResponse, _abc.Awaitable[_run_service_pb2.SummarizeRunsResponse]]:
         """Counts runs by state in equal spans of time: what history charts and calendars show."""
+
+    @_abc_1.abstractmethod
+    def ListDeadlines(
+        self,
+        request: _run_service_pb2.ListDeadlinesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.ListDeadlinesResponse, _abc.Awaitable[_run_service_pb2.ListDeadlinesResponse]]:
+        """Lists deadlines of runs, the latest moment first. Runs without a DeadlineAlert have none; those of a run that was
+        purged or deleted are gone. A cleared run's alerts that count from its queueing count anew.
+        """
 
     @_abc_1.abstractmethod
     def WatchRun(

@@ -136,6 +136,9 @@ class RunRow(_message.Message):
     CLEAR_NUMBER_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     ROW_VERSION_FIELD_NUMBER: _builtins.int
+    DEADLINE_US_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    PARTITION_US_FIELD_NUMBER: _builtins.int
     run_key: _builtins.str
     """The run."""
     dag_id: _builtins.str
@@ -178,6 +181,12 @@ class RunRow(_message.Message):
     """Who asked for it."""
     row_version: _builtins.int
     """Grows by one with each write."""
+    deadline_us: _builtins.int
+    """When a running one has used up its dagrun_timeout; 0 is never."""
+    partition_key: _builtins.str
+    """The partition it is for; empty is none."""
+    partition_us: _builtins.int
+    """The moment that the key stands for; unset is none."""
     def __init__(
         self,
         *,
@@ -202,10 +211,13 @@ class RunRow(_message.Message):
         clear_number: _builtins.int = ...,
         actor: _builtins.str = ...,
         row_version: _builtins.int = ...,
+        deadline_us: _builtins.int = ...,
+        partition_key: _builtins.str = ...,
+        partition_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_interval_end_us", b"_interval_end_us", "_interval_start_us", b"_interval_start_us", "_logical_us", b"_logical_us", "interval_end_us", b"interval_end_us", "interval_start_us", b"interval_start_us", "logical_us", b"logical_us"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_interval_end_us", b"_interval_end_us", "_interval_start_us", b"_interval_start_us", "_logical_us", b"_logical_us", "_partition_us", b"_partition_us", "interval_end_us", b"interval_end_us", "interval_start_us", b"interval_start_us", "logical_us", b"logical_us", "partition_us", b"partition_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval_end_us", b"_interval_end_us", "_interval_start_us", b"_interval_start_us", "_logical_us", b"_logical_us", "actor", b"actor", "backfill_id", b"backfill_id", "clear_number", b"clear_number", "conf_json", b"conf_json", "dag_id", b"dag_id", "dag_version", b"dag_version", "end_us", b"end_us", "interval_end_us", b"interval_end_us", "interval_start_us", b"interval_start_us", "logical_us", b"logical_us", "manifest", b"manifest", "note", b"note", "queued_us", b"queued_us", "reason", b"reason", "row_version", b"row_version", "run_after_us", b"run_after_us", "run_id", b"run_id", "run_key", b"run_key", "run_type", b"run_type", "start_us", b"start_us", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval_end_us", b"_interval_end_us", "_interval_start_us", b"_interval_start_us", "_logical_us", b"_logical_us", "_partition_us", b"_partition_us", "actor", b"actor", "backfill_id", b"backfill_id", "clear_number", b"clear_number", "conf_json", b"conf_json", "dag_id", b"dag_id", "dag_version", b"dag_version", "deadline_us", b"deadline_us", "end_us", b"end_us", "interval_end_us", b"interval_end_us", "interval_start_us", b"interval_start_us", "logical_us", b"logical_us", "manifest", b"manifest", "note", b"note", "partition_key", b"partition_key", "partition_us", b"partition_us", "queued_us", b"queued_us", "reason", b"reason", "row_version", b"row_version", "run_after_us", b"run_after_us", "run_id", b"run_id", "run_key", b"run_key", "run_type", b"run_type", "start_us", b"start_us", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__interval_end_us: _TypeAlias = _typing.Literal["interval_end_us"]  # noqa: Y015
     _WhichOneofArgType__interval_end_us: _TypeAlias = _typing.Literal["_interval_end_us", b"_interval_end_us"]  # noqa: Y015
@@ -213,12 +225,16 @@ class RunRow(_message.Message):
     _WhichOneofArgType__interval_start_us: _TypeAlias = _typing.Literal["_interval_start_us", b"_interval_start_us"]  # noqa: Y015
     _WhichOneofReturnType__logical_us: _TypeAlias = _typing.Literal["logical_us"]  # noqa: Y015
     _WhichOneofArgType__logical_us: _TypeAlias = _typing.Literal["_logical_us", b"_logical_us"]  # noqa: Y015
+    _WhichOneofReturnType__partition_us: _TypeAlias = _typing.Literal["partition_us"]  # noqa: Y015
+    _WhichOneofArgType__partition_us: _TypeAlias = _typing.Literal["_partition_us", b"_partition_us"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__interval_end_us) -> _WhichOneofReturnType__interval_end_us | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__interval_start_us) -> _WhichOneofReturnType__interval_start_us | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__logical_us) -> _WhichOneofReturnType__logical_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partition_us) -> _WhichOneofReturnType__partition_us | None: ...
 
 Global___RunRow: _TypeAlias = RunRow  # noqa: Y015
 
@@ -1247,6 +1263,7 @@ class AssetEventRow(_message.Message):
     ALIASES_FIELD_NUMBER: _builtins.int
     TIME_US_FIELD_NUMBER: _builtins.int
     PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    PARTITION_US_FIELD_NUMBER: _builtins.int
     event_id: _builtins.int
     """Grows with each event."""
     name: _builtins.str
@@ -1257,6 +1274,8 @@ class AssetEventRow(_message.Message):
     """When."""
     partition_key: _builtins.str
     """The partition that was written; empty for none."""
+    partition_us: _builtins.int
+    """Partition date of the run that emitted it, where that is for this partition."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Aliases through which it was written."""
@@ -1270,12 +1289,15 @@ class AssetEventRow(_message.Message):
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         time_us: _builtins.int = ...,
         partition_key: _builtins.str = ...,
+        partition_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_partition_us", b"_partition_us", "partition_us", b"partition_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "event_id", b"event_id", "name", b"name", "partition_key", b"partition_key", "time_us", b"time_us", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_partition_us", b"_partition_us", "aliases", b"aliases", "event_id", b"event_id", "name", b"name", "partition_key", b"partition_key", "partition_us", b"partition_us", "time_us", b"time_us", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__partition_us: _TypeAlias = _typing.Literal["partition_us"]  # noqa: Y015
+    _WhichOneofArgType__partition_us: _TypeAlias = _typing.Literal["_partition_us", b"_partition_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partition_us) -> _WhichOneofReturnType__partition_us | None: ...
 
 Global___AssetEventRow: _TypeAlias = AssetEventRow  # noqa: Y015
 
@@ -1408,6 +1430,134 @@ class AssetConsumption(_message.Message):
 Global___AssetConsumption: _TypeAlias = AssetConsumption  # noqa: Y015
 
 @_typing.final
+class PartitionEventRow(_message.Message):
+    """An event pends for a partition of a DAG that waits for partitioned assets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    SOURCE_KEY_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    PARTITION_US_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG."""
+    partition_key: _builtins.str
+    """The partition of its run."""
+    event_id: _builtins.int
+    """The event."""
+    name: _builtins.str
+    """The asset's name."""
+    uri: _builtins.str
+    """The asset's URI."""
+    source_key: _builtins.str
+    """The event's own partition."""
+    time_us: _builtins.int
+    """When the event happened."""
+    partition_us: _builtins.int
+    """The date that holds for the DAG's partition; unset is none."""
+    fingerprint: _builtins.str
+    """Of the mappers by which it was judged."""
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Aliases through which it was written."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
+        event_id: _builtins.int = ...,
+        name: _builtins.str = ...,
+        uri: _builtins.str = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        source_key: _builtins.str = ...,
+        time_us: _builtins.int = ...,
+        partition_us: _builtins.int | None = ...,
+        fingerprint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_partition_us", b"_partition_us", "partition_us", b"partition_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_partition_us", b"_partition_us", "aliases", b"aliases", "dag_id", b"dag_id", "event_id", b"event_id", "fingerprint", b"fingerprint", "name", b"name", "partition_key", b"partition_key", "partition_us", b"partition_us", "source_key", b"source_key", "time_us", b"time_us", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__partition_us: _TypeAlias = _typing.Literal["partition_us"]  # noqa: Y015
+    _WhichOneofArgType__partition_us: _TypeAlias = _typing.Literal["_partition_us", b"_partition_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partition_us) -> _WhichOneofReturnType__partition_us | None: ...
+
+Global___PartitionEventRow: _TypeAlias = PartitionEventRow  # noqa: Y015
+
+@_typing.final
+class PartitionEventKey(_message.Message):
+    """Names a pending event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG."""
+    partition_key: _builtins.str
+    """The partition of its run."""
+    event_id: _builtins.int
+    """The event."""
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
+        event_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "event_id", b"event_id", "partition_key", b"partition_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartitionEventKey: _TypeAlias = PartitionEventKey  # noqa: Y015
+
+@_typing.final
+class PartitionConsumption(_message.Message):
+    """What pended for a partition became a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    RUN_KEY_FIELD_NUMBER: _builtins.int
+    EVENT_IDS_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG."""
+    partition_key: _builtins.str
+    """The partition."""
+    run_key: _builtins.str
+    """The run; a new one of the same commit."""
+    @_builtins.property
+    def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """All that pended: the run's events. Their rows are deleted."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
+        run_key: _builtins.str = ...,
+        event_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "event_ids", b"event_ids", "partition_key", b"partition_key", "run_key", b"run_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartitionConsumption: _TypeAlias = PartitionConsumption  # noqa: Y015
+
+@_typing.final
 class BundleNews(_message.Message):
     """A bundle was deployed."""
 
@@ -1475,6 +1625,7 @@ class LoadStateResponse(_message.Message):
     BUNDLES_FIELD_NUMBER: _builtins.int
     ASSET_QUEUE_FIELD_NUMBER: _builtins.int
     ASSET_EVENTS_FIELD_NUMBER: _builtins.int
+    PARTITION_EVENTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the snapshot; in the last message."""
     last: _builtins.bool
@@ -1527,6 +1678,10 @@ class LoadStateResponse(_message.Message):
     def asset_events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetEventRow]:
         """Asset events that are not handled, oldest first."""
 
+    @_builtins.property
+    def partition_events(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartitionEventRow]:
+        """What DAGs that wait for partitions have got so far."""
+
     def __init__(
         self,
         *,
@@ -1544,10 +1699,11 @@ class LoadStateResponse(_message.Message):
         bundles: _abc.Iterable[_bundle_service_pb2.Bundle] | None = ...,
         asset_queue: _abc.Iterable[Global___AssetQueueRow] | None = ...,
         asset_events: _abc.Iterable[Global___AssetEventRow] | None = ...,
+        partition_events: _abc.Iterable[Global___PartitionEventRow] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_events", b"asset_events", "asset_queue", b"asset_queue", "attempts", b"attempts", "backfills", b"backfills", "bundles", b"bundles", "dags", b"dags", "executors", b"executors", "last", b"last", "parsed_files", b"parsed_files", "pools", b"pools", "revision", b"revision", "runs", b"runs", "specs", b"specs", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_events", b"asset_events", "asset_queue", b"asset_queue", "attempts", b"attempts", "backfills", b"backfills", "bundles", b"bundles", "dags", b"dags", "executors", b"executors", "last", b"last", "parsed_files", b"parsed_files", "partition_events", b"partition_events", "pools", b"pools", "revision", b"revision", "runs", b"runs", "specs", b"specs", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1609,6 +1765,9 @@ class CommitRequest(_message.Message):
     ASSET_QUEUE_FIELD_NUMBER: _builtins.int
     DROPPED_ASSET_QUEUE_FIELD_NUMBER: _builtins.int
     ASSET_CONSUMPTIONS_FIELD_NUMBER: _builtins.int
+    PARTITION_EVENTS_FIELD_NUMBER: _builtins.int
+    DROPPED_PARTITION_EVENTS_FIELD_NUMBER: _builtins.int
+    PARTITION_CONSUMPTIONS_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """Its term."""
     sequence: _builtins.int
@@ -1687,6 +1846,18 @@ class CommitRequest(_message.Message):
     def asset_consumptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetConsumption]:
         """Runs that asset events triggered: the DAG's rows of the queue, up to the event named, are deleted."""
 
+    @_builtins.property
+    def partition_events(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartitionEventRow]:
+        """Events that pend for partitions: new ones. Applied after the next two."""
+
+    @_builtins.property
+    def dropped_partition_events(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartitionEventKey]:
+        """Those that pend no more."""
+
+    @_builtins.property
+    def partition_consumptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartitionConsumption]:
+        """Partitions that became runs."""
+
     def __init__(
         self,
         *,
@@ -1710,10 +1881,13 @@ class CommitRequest(_message.Message):
         asset_queue: _abc.Iterable[Global___AssetQueueRow] | None = ...,
         dropped_asset_queue: _abc.Iterable[Global___AssetQueueKey] | None = ...,
         asset_consumptions: _abc.Iterable[Global___AssetConsumption] | None = ...,
+        partition_events: _abc.Iterable[Global___PartitionEventRow] | None = ...,
+        dropped_partition_events: _abc.Iterable[Global___PartitionEventKey] | None = ...,
+        partition_consumptions: _abc.Iterable[Global___PartitionConsumption] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_consumptions", b"asset_consumptions", "asset_queue", b"asset_queue", "backfills", b"backfills", "closes", b"closes", "dags", b"dags", "dropped_asset_queue", b"dropped_asset_queue", "dropped_tasks", b"dropped_tasks", "epoch", b"epoch", "executors", b"executors", "handled", b"handled", "handled_asset_events", b"handled_asset_events", "new_attempts", b"new_attempts", "new_runs", b"new_runs", "new_tasks", b"new_tasks", "released", b"released", "replies", b"replies", "runs", b"runs", "sequence", b"sequence", "story", b"story", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_consumptions", b"asset_consumptions", "asset_queue", b"asset_queue", "backfills", b"backfills", "closes", b"closes", "dags", b"dags", "dropped_asset_queue", b"dropped_asset_queue", "dropped_partition_events", b"dropped_partition_events", "dropped_tasks", b"dropped_tasks", "epoch", b"epoch", "executors", b"executors", "handled", b"handled", "handled_asset_events", b"handled_asset_events", "new_attempts", b"new_attempts", "new_runs", b"new_runs", "new_tasks", b"new_tasks", "partition_consumptions", b"partition_consumptions", "partition_events", b"partition_events", "released", b"released", "replies", b"replies", "runs", b"runs", "sequence", b"sequence", "story", b"story", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1976,6 +2150,9 @@ class GetRunRowsRequest(_message.Message):
     WITH_TASKS_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     NEWEST_SUCCESSFUL_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    BY_PARTITION_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """The DAG."""
     logical_from_us: _builtins.int
@@ -1988,6 +2165,12 @@ class GetRunRowsRequest(_message.Message):
     """At most this many runs, by logical date; 0 is 1,000."""
     newest_successful: _builtins.bool
     """Rather than by date: the newest that succeeded."""
+    page_size: _builtins.int
+    """At most this many rows of runs and tasks (10,000 at most); 0 is all at once, for a caller that does not page."""
+    page_token: _builtins.str
+    """From the previous answer."""
+    by_partition: _builtins.bool
+    """Both dates are partition dates."""
     @_builtins.property
     def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These; or else by date."""
@@ -2002,10 +2185,13 @@ class GetRunRowsRequest(_message.Message):
         with_tasks: _builtins.bool = ...,
         limit: _builtins.int = ...,
         newest_successful: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        by_partition: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_logical_from_us", b"_logical_from_us", "_logical_to_us", b"_logical_to_us", "logical_from_us", b"logical_from_us", "logical_to_us", b"logical_to_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logical_from_us", b"_logical_from_us", "_logical_to_us", b"_logical_to_us", "dag_id", b"dag_id", "limit", b"limit", "logical_from_us", b"logical_from_us", "logical_to_us", b"logical_to_us", "newest_successful", b"newest_successful", "run_ids", b"run_ids", "with_tasks", b"with_tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logical_from_us", b"_logical_from_us", "_logical_to_us", b"_logical_to_us", "by_partition", b"by_partition", "dag_id", b"dag_id", "limit", b"limit", "logical_from_us", b"logical_from_us", "logical_to_us", b"logical_to_us", "newest_successful", b"newest_successful", "page_size", b"page_size", "page_token", b"page_token", "run_ids", b"run_ids", "with_tasks", b"with_tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__logical_from_us: _TypeAlias = _typing.Literal["logical_from_us"]  # noqa: Y015
     _WhichOneofArgType__logical_from_us: _TypeAlias = _typing.Literal["_logical_from_us", b"_logical_from_us"]  # noqa: Y015
@@ -2027,6 +2213,9 @@ class GetRunRowsResponse(_message.Message):
     RUNS_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
     SPECS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page. A run's tasks may go on in the next page; the run itself is not repeated there."""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunRow]:
         """Runs by logical date."""
@@ -2045,10 +2234,11 @@ class GetRunRowsResponse(_message.Message):
         runs: _abc.Iterable[Global___RunRow] | None = ...,
         tasks: _abc.Iterable[Global___TaskRow] | None = ...,
         specs: _abc.Iterable[Global___VersionSpec] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["runs", b"runs", "specs", b"specs", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "runs", b"runs", "specs", b"specs", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

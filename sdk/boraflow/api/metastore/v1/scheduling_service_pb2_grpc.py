@@ -121,7 +121,8 @@ class SchedulingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetRunRows(self, request, context):
-        """Gets rows of runs, finished ones too.
+        """Gets rows of runs, finished ones too, in pages. Rows may change between two pages: their row_version tells, and a
+        commit that rests on an old one is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,7 +54,9 @@ class SchedulingServiceStub:
     ListUnhandledAttempts: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.ListUnhandledAttemptsRequest, _scheduling_service_pb2.ListUnhandledAttemptsResponse]
     """Lists closed attempts that are not handled, oldest first: the truth behind the feed."""
     GetRunRows: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetRunRowsRequest, _scheduling_service_pb2.GetRunRowsResponse]
-    """Gets rows of runs, finished ones too."""
+    """Gets rows of runs, finished ones too, in pages. Rows may change between two pages: their row_version tells, and a
+    commit that rests on an old one is refused.
+    """
     GetPreviousRun: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetPreviousRunRequest, _scheduling_service_pb2.GetPreviousRunResponse]
     """Gets the run before a date, with task instances."""
     PublishParse: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.PublishParseRequest, _scheduling_service_pb2.PublishParseResponse]
@@ -83,7 +85,9 @@ class SchedulingServiceAsyncStub(SchedulingServiceStub):
     ListUnhandledAttempts: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.ListUnhandledAttemptsRequest, _scheduling_service_pb2.ListUnhandledAttemptsResponse]  # type: ignore[assignment]
     """Lists closed attempts that are not handled, oldest first: the truth behind the feed."""
     GetRunRows: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetRunRowsRequest, _scheduling_service_pb2.GetRunRowsResponse]  # type: ignore[assignment]
-    """Gets rows of runs, finished ones too."""
+    """Gets rows of runs, finished ones too, in pages. Rows may change between two pages: their row_version tells, and a
+    commit that rests on an old one is refused.
+    """
     GetPreviousRun: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetPreviousRunRequest, _scheduling_service_pb2.GetPreviousRunResponse]  # type: ignore[assignment]
     """Gets the run before a date, with task instances."""
     PublishParse: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.PublishParseRequest, _scheduling_service_pb2.PublishParseResponse]  # type: ignore[assignment]
@@ -145,7 +149,9 @@ class SchedulingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduling_service_pb2.GetRunRowsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduling_service_pb2.GetRunRowsResponse, _abc.Awaitable[_scheduling_service_pb2.GetRunRowsResponse]]:
-        """Gets rows of runs, finished ones too."""
+        """Gets rows of runs, finished ones too, in pages. Rows may change between two pages: their row_version tells, and a
+        commit that rests on an old one is refused.
+        """
 
     @_abc_1.abstractmethod
     def GetPreviousRun(

@@ -26,47 +26,59 @@ from boraflow.api.model.v1 import run_pb2 as boraflow_dot_api_dot_model_dot_v1_d
 from boraflow.api.model.v1 import states_pb2 as boraflow_dot_api_dot_model_dot_v1_dot_states__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,boraflow/api/metastore/v1/task_service.proto\x12\x19\x62oraflow.api.metastore.v1\x1a\x1f\x62oraflow/api/model/v1/run.proto\x1a\"boraflow/api/model/v1/states.proto\"\xbf\x01\n\x18ListTaskInstancesRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07run_ids\x18\x02 \x03(\t\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x30\n\x06states\x18\x04 \x03(\x0e\x32 .boraflow.api.model.v1.TaskState\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x17\n\x0f\x63ollapse_mapped\x18\x07 \x01(\x08\"\x83\x01\n\x19ListTaskInstancesResponse\x12;\n\x0etask_instances\x18\x01 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"o\n\x16GetTaskInstanceRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x16\n\tmap_index\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_map_index\"\x99\x01\n\x17GetTaskInstanceResponse\x12:\n\rtask_instance\x18\x01 \x01(\x0b\x32#.boraflow.api.model.v1.TaskInstance\x12\x30\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32\x1e.boraflow.api.model.v1.Attempt\x12\x10\n\x08revision\x18\x03 \x01(\x03\"\x94\x01\n\x13ListAttemptsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x16\n\tmap_index\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\tB\x0c\n\n_map_index\"a\n\x14ListAttemptsResponse\x12\x30\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x1e.boraflow.api.model.v1.Attempt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xae\x02\n\x11\x43learTasksRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07run_ids\x18\x02 \x03(\t\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x13\n\x0bmap_indexes\x18\x04 \x03(\x05\x12\x18\n\x10include_upstream\x18\x05 \x01(\x08\x12\x1a\n\x12include_downstream\x18\x06 \x01(\x08\x12\x14\n\x0cinclude_past\x18\x07 \x01(\x08\x12\x16\n\x0einclude_future\x18\x08 \x01(\x08\x12\x13\n\x0bonly_failed\x18\t \x01(\x08\x12\x14\n\x0conly_running\x18\n \x01(\x08\x12\x1d\n\x15run_on_latest_version\x18\x0b \x01(\x08\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x0f\n\x07\x64ry_run\x18\r \x01(\x08\"K\n\x12\x43learTasksResponse\x12\x35\n\x08\x61\x66\x66\x65\x63ted\x18\x01 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\"\x93\x02\n\x10MarkTasksRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x13\n\x0bmap_indexes\x18\x04 \x03(\x05\x12/\n\x05state\x18\x05 \x01(\x0e\x32 .boraflow.api.model.v1.TaskState\x12\x18\n\x10include_upstream\x18\x06 \x01(\x08\x12\x1a\n\x12include_downstream\x18\x07 \x01(\x08\x12\x14\n\x0cinclude_past\x18\x08 \x01(\x08\x12\x16\n\x0einclude_future\x18\t \x01(\x08\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x0b \x01(\x08\"J\n\x11MarkTasksResponse\x12\x35\n\x08\x61\x66\x66\x65\x63ted\x18\x01 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\"k\n\x12\x45xplainTaskRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x16\n\tmap_index\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_map_index\"\xa0\x01\n\x13\x45xplainTaskResponse\x12/\n\x05state\x18\x01 \x01(\x0e\x32 .boraflow.api.model.v1.TaskState\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x38\n\nconditions\x18\x03 \x03(\x0b\x32$.boraflow.api.metastore.v1.Condition\x12\r\n\x05story\x18\x04 \x03(\t\"6\n\tCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03met\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x90\x01\n\x10ListXcomsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x16\n\tmap_index\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\tB\x0c\n\n_map_index\"X\n\x11ListXcomsResponse\x12*\n\x05xcoms\x18\x01 \x03(\x0b\x32\x1b.boraflow.api.model.v1.Xcom\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"t\n\x0eGetXcomRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x16\n\tmap_index\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x0b\n\x03key\x18\x05 \x01(\tB\x0c\n\n_map_index\"<\n\x0fGetXcomResponse\x12)\n\x04xcom\x18\x01 \x01(\x0b\x32\x1b.boraflow.api.model.v1.Xcom2\x83\x07\n\x0bTaskService\x12~\n\x11ListTaskInstances\x12\x33.boraflow.api.metastore.v1.ListTaskInstancesRequest\x1a\x34.boraflow.api.metastore.v1.ListTaskInstancesResponse\x12x\n\x0fGetTaskInstance\x12\x31.boraflow.api.metastore.v1.GetTaskInstanceRequest\x1a\x32.boraflow.api.metastore.v1.GetTaskInstanceResponse\x12o\n\x0cListAttempts\x12..boraflow.api.metastore.v1.ListAttemptsRequest\x1a/.boraflow.api.metastore.v1.ListAttemptsResponse\x12i\n\nClearTasks\x12,.boraflow.api.metastore.v1.ClearTasksRequest\x1a-.boraflow.api.metastore.v1.ClearTasksResponse\x12\x66\n\tMarkTasks\x12+.boraflow.api.metastore.v1.MarkTasksRequest\x1a,.boraflow.api.metastore.v1.MarkTasksResponse\x12l\n\x0b\x45xplainTask\x12-.boraflow.api.metastore.v1.ExplainTaskRequest\x1a..boraflow.api.metastore.v1.ExplainTaskResponse\x12\x66\n\tListXcoms\x12+.boraflow.api.metastore.v1.ListXcomsRequest\x1a,.boraflow.api.metastore.v1.ListXcomsResponse\x12`\n\x07GetXcom\x12).boraflow.api.metastore.v1.GetXcomRequest\x1a*.boraflow.api.metastore.v1.GetXcomResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,boraflow/api/metastore/v1/task_service.proto\x12\x19\x62oraflow.api.metastore.v1\x1a\x1f\x62oraflow/api/model/v1/run.proto\x1a\"boraflow/api/model/v1/states.proto\"\xff\x01\n\x18ListTaskInstancesRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07run_ids\x18\x02 \x03(\t\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x30\n\x06states\x18\x04 \x03(\x0e\x32 .boraflow.api.model.v1.TaskState\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x17\n\x0f\x63ollapse_mapped\x18\x07 \x01(\x08\x12\x1b\n\x0emap_index_from\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06search\x18\t \x01(\tB\x11\n\x0f_map_index_from\"\x83\x01\n\x19ListTaskInstancesResponse\x12;\n\x0etask_instances\x18\x01 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"8\n\x15SummarizeTasksRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07run_ids\x18\x02 \x03(\t\"\x8a\x01\n\x16SummarizeTasksResponse\x12\x10\n\x08task_ids\x18\x01 \x03(\t\x12\x36\n\x04runs\x18\x02 \x03(\x0b\x32(.boraflow.api.metastore.v1.RunTaskStates\x12\x14\n\x0cleft_run_ids\x18\x03 \x03(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\"\x8e\x01\n\rRunTaskStates\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x30\n\x06states\x18\x02 \x03(\x0e\x32 .boraflow.api.model.v1.TaskState\x12;\n\x06mapped\x18\x03 \x03(\x0b\x32+.boraflow.api.metastore.v1.MappedTaskCounts\"\x98\x01\n\x10MappedTaskCounts\x12\x0c\n\x04task\x18\x01 \x01(\x05\x12G\n\x06\x63ounts\x18\x02 \x03(\x0b\x32\x37.boraflow.api.metastore.v1.MappedTaskCounts.CountsEntry\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"o\n\x16GetTaskInstanceRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x16\n\tmap_index\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_map_index\"\x99\x01\n\x17GetTaskInstanceResponse\x12:\n\rtask_instance\x18\x01 \x01(\x0b\x32#.boraflow.api.model.v1.TaskInstance\x12\x30\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32\x1e.boraflow.api.model.v1.Attempt\x12\x10\n\x08revision\x18\x03 \x01(\x03\"\x94\x01\n\x13ListAttemptsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x16\n\tmap_index\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\tB\x0c\n\n_map_index\"a\n\x14ListAttemptsResponse\x12\x30\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x1e.boraflow.api.model.v1.Attempt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xae\x02\n\x11\x43learTasksRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07run_ids\x18\x02 \x03(\t\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x13\n\x0bmap_indexes\x18\x04 \x03(\x05\x12\x18\n\x10include_upstream\x18\x05 \x01(\x08\x12\x1a\n\x12include_downstream\x18\x06 \x01(\x08\x12\x14\n\x0cinclude_past\x18\x07 \x01(\x08\x12\x16\n\x0einclude_future\x18\x08 \x01(\x08\x12\x13\n\x0bonly_failed\x18\t \x01(\x08\x12\x14\n\x0conly_running\x18\n \x01(\x08\x12\x1d\n\x15run_on_latest_version\x18\x0b \x01(\x08\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x0f\n\x07\x64ry_run\x18\r \x01(\x08\"K\n\x12\x43learTasksResponse\x12\x35\n\x08\x61\x66\x66\x65\x63ted\x18\x01 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\"\x93\x02\n\x10MarkTasksRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x13\n\x0bmap_indexes\x18\x04 \x03(\x05\x12/\n\x05state\x18\x05 \x01(\x0e\x32 .boraflow.api.model.v1.TaskState\x12\x18\n\x10include_upstream\x18\x06 \x01(\x08\x12\x1a\n\x12include_downstream\x18\x07 \x01(\x08\x12\x14\n\x0cinclude_past\x18\x08 \x01(\x08\x12\x16\n\x0einclude_future\x18\t \x01(\x08\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x0b \x01(\x08\"J\n\x11MarkTasksResponse\x12\x35\n\x08\x61\x66\x66\x65\x63ted\x18\x01 \x03(\x0b\x32#.boraflow.api.model.v1.TaskInstance\"k\n\x12\x45xplainTaskRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x16\n\tmap_index\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_map_index\"\xa0\x01\n\x13\x45xplainTaskResponse\x12/\n\x05state\x18\x01 \x01(\x0e\x32 .boraflow.api.model.v1.TaskState\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x38\n\nconditions\x18\x03 \x03(\x0b\x32$.boraflow.api.metastore.v1.Condition\x12\r\n\x05story\x18\x04 \x03(\t\"6\n\tCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03met\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x90\x01\n\x10ListXcomsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x16\n\tmap_index\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\tB\x0c\n\n_map_index\"X\n\x11ListXcomsResponse\x12*\n\x05xcoms\x18\x01 \x03(\x0b\x32\x1b.boraflow.api.model.v1.Xcom\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"t\n\x0eGetXcomRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x16\n\tmap_index\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x0b\n\x03key\x18\x05 \x01(\tB\x0c\n\n_map_index\"<\n\x0fGetXcomResponse\x12)\n\x04xcom\x18\x01 \x01(\x0b\x32\x1b.boraflow.api.model.v1.Xcom2\xfa\x07\n\x0bTaskService\x12~\n\x11ListTaskInstances\x12\x33.boraflow.api.metastore.v1.ListTaskInstancesRequest\x1a\x34.boraflow.api.metastore.v1.ListTaskInstancesResponse\x12u\n\x0eSummarizeTasks\x12\x30.boraflow.api.metastore.v1.SummarizeTasksRequest\x1a\x31.boraflow.api.metastore.v1.SummarizeTasksResponse\x12x\n\x0fGetTaskInstance\x12\x31.boraflow.api.metastore.v1.GetTaskInstanceRequest\x1a\x32.boraflow.api.metastore.v1.GetTaskInstanceResponse\x12o\n\x0cListAttempts\x12..boraflow.api.metastore.v1.ListAttemptsRequest\x1a/.boraflow.api.metastore.v1.ListAttemptsResponse\x12i\n\nClearTasks\x12,.boraflow.api.metastore.v1.ClearTasksRequest\x1a-.boraflow.api.metastore.v1.ClearTasksResponse\x12\x66\n\tMarkTasks\x12+.boraflow.api.metastore.v1.MarkTasksRequest\x1a,.boraflow.api.metastore.v1.MarkTasksResponse\x12l\n\x0b\x45xplainTask\x12-.boraflow.api.metastore.v1.ExplainTaskRequest\x1a..boraflow.api.metastore.v1.ExplainTaskResponse\x12\x66\n\tListXcoms\x12+.boraflow.api.metastore.v1.ListXcomsRequest\x1a,.boraflow.api.metastore.v1.ListXcomsResponse\x12`\n\x07GetXcom\x12).boraflow.api.metastore.v1.GetXcomRequest\x1a*.boraflow.api.metastore.v1.GetXcomResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'boraflow.api.metastore.v1.task_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MAPPEDTASKCOUNTS_COUNTSENTRY']._loaded_options = None
+  _globals['_MAPPEDTASKCOUNTS_COUNTSENTRY']._serialized_options = b'8\001'
   _globals['_LISTTASKINSTANCESREQUEST']._serialized_start=145
-  _globals['_LISTTASKINSTANCESREQUEST']._serialized_end=336
-  _globals['_LISTTASKINSTANCESRESPONSE']._serialized_start=339
-  _globals['_LISTTASKINSTANCESRESPONSE']._serialized_end=470
-  _globals['_GETTASKINSTANCEREQUEST']._serialized_start=472
-  _globals['_GETTASKINSTANCEREQUEST']._serialized_end=583
-  _globals['_GETTASKINSTANCERESPONSE']._serialized_start=586
-  _globals['_GETTASKINSTANCERESPONSE']._serialized_end=739
-  _globals['_LISTATTEMPTSREQUEST']._serialized_start=742
-  _globals['_LISTATTEMPTSREQUEST']._serialized_end=890
-  _globals['_LISTATTEMPTSRESPONSE']._serialized_start=892
-  _globals['_LISTATTEMPTSRESPONSE']._serialized_end=989
-  _globals['_CLEARTASKSREQUEST']._serialized_start=992
-  _globals['_CLEARTASKSREQUEST']._serialized_end=1294
-  _globals['_CLEARTASKSRESPONSE']._serialized_start=1296
-  _globals['_CLEARTASKSRESPONSE']._serialized_end=1371
-  _globals['_MARKTASKSREQUEST']._serialized_start=1374
-  _globals['_MARKTASKSREQUEST']._serialized_end=1649
-  _globals['_MARKTASKSRESPONSE']._serialized_start=1651
-  _globals['_MARKTASKSRESPONSE']._serialized_end=1725
-  _globals['_EXPLAINTASKREQUEST']._serialized_start=1727
-  _globals['_EXPLAINTASKREQUEST']._serialized_end=1834
-  _globals['_EXPLAINTASKRESPONSE']._serialized_start=1837
-  _globals['_EXPLAINTASKRESPONSE']._serialized_end=1997
-  _globals['_CONDITION']._serialized_start=1999
-  _globals['_CONDITION']._serialized_end=2053
-  _globals['_LISTXCOMSREQUEST']._serialized_start=2056
-  _globals['_LISTXCOMSREQUEST']._serialized_end=2200
-  _globals['_LISTXCOMSRESPONSE']._serialized_start=2202
-  _globals['_LISTXCOMSRESPONSE']._serialized_end=2290
-  _globals['_GETXCOMREQUEST']._serialized_start=2292
-  _globals['_GETXCOMREQUEST']._serialized_end=2408
-  _globals['_GETXCOMRESPONSE']._serialized_start=2410
-  _globals['_GETXCOMRESPONSE']._serialized_end=2470
-  _globals['_TASKSERVICE']._serialized_start=2473
-  _globals['_TASKSERVICE']._serialized_end=3372
+  _globals['_LISTTASKINSTANCESREQUEST']._serialized_end=400
+  _globals['_LISTTASKINSTANCESRESPONSE']._serialized_start=403
+  _globals['_LISTTASKINSTANCESRESPONSE']._serialized_end=534
+  _globals['_SUMMARIZETASKSREQUEST']._serialized_start=536
+  _globals['_SUMMARIZETASKSREQUEST']._serialized_end=592
+  _globals['_SUMMARIZETASKSRESPONSE']._serialized_start=595
+  _globals['_SUMMARIZETASKSRESPONSE']._serialized_end=733
+  _globals['_RUNTASKSTATES']._serialized_start=736
+  _globals['_RUNTASKSTATES']._serialized_end=878
+  _globals['_MAPPEDTASKCOUNTS']._serialized_start=881
+  _globals['_MAPPEDTASKCOUNTS']._serialized_end=1033
+  _globals['_MAPPEDTASKCOUNTS_COUNTSENTRY']._serialized_start=988
+  _globals['_MAPPEDTASKCOUNTS_COUNTSENTRY']._serialized_end=1033
+  _globals['_GETTASKINSTANCEREQUEST']._serialized_start=1035
+  _globals['_GETTASKINSTANCEREQUEST']._serialized_end=1146
+  _globals['_GETTASKINSTANCERESPONSE']._serialized_start=1149
+  _globals['_GETTASKINSTANCERESPONSE']._serialized_end=1302
+  _globals['_LISTATTEMPTSREQUEST']._serialized_start=1305
+  _globals['_LISTATTEMPTSREQUEST']._serialized_end=1453
+  _globals['_LISTATTEMPTSRESPONSE']._serialized_start=1455
+  _globals['_LISTATTEMPTSRESPONSE']._serialized_end=1552
+  _globals['_CLEARTASKSREQUEST']._serialized_start=1555
+  _globals['_CLEARTASKSREQUEST']._serialized_end=1857
+  _globals['_CLEARTASKSRESPONSE']._serialized_start=1859
+  _globals['_CLEARTASKSRESPONSE']._serialized_end=1934
+  _globals['_MARKTASKSREQUEST']._serialized_start=1937
+  _globals['_MARKTASKSREQUEST']._serialized_end=2212
+  _globals['_MARKTASKSRESPONSE']._serialized_start=2214
+  _globals['_MARKTASKSRESPONSE']._serialized_end=2288
+  _globals['_EXPLAINTASKREQUEST']._serialized_start=2290
+  _globals['_EXPLAINTASKREQUEST']._serialized_end=2397
+  _globals['_EXPLAINTASKRESPONSE']._serialized_start=2400
+  _globals['_EXPLAINTASKRESPONSE']._serialized_end=2560
+  _globals['_CONDITION']._serialized_start=2562
+  _globals['_CONDITION']._serialized_end=2616
+  _globals['_LISTXCOMSREQUEST']._serialized_start=2619
+  _globals['_LISTXCOMSREQUEST']._serialized_end=2763
+  _globals['_LISTXCOMSRESPONSE']._serialized_start=2765
+  _globals['_LISTXCOMSRESPONSE']._serialized_end=2853
+  _globals['_GETXCOMREQUEST']._serialized_start=2855
+  _globals['_GETXCOMREQUEST']._serialized_end=2971
+  _globals['_GETXCOMRESPONSE']._serialized_start=2973
+  _globals['_GETXCOMRESPONSE']._serialized_end=3033
+  _globals['_TASKSERVICE']._serialized_start=3036
+  _globals['_TASKSERVICE']._serialized_end=4054
 # @@protoc_insertion_point(module_scope)

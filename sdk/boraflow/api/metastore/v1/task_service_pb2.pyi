@@ -33,6 +33,8 @@ class ListTaskInstancesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     COLLAPSE_MAPPED_FIELD_NUMBER: _builtins.int
+    MAP_INDEX_FROM_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """The DAG; empty is all (then run_ids must be empty)."""
     page_size: _builtins.int
@@ -41,6 +43,10 @@ class ListTaskInstancesRequest(_message.Message):
     """From the previous answer."""
     collapse_mapped: _builtins.bool
     """One line per mapped task (map_index -1, its state the worst of its indexes) rather than one per index."""
+    map_index_from: _builtins.int
+    """Indexes of mapped tasks at or after this."""
+    search: _builtins.str
+    """Part of the name of a mapped instance (rendered_map_index), in upper or lower case."""
     @_builtins.property
     def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These runs; empty is all."""
@@ -63,12 +69,16 @@ class ListTaskInstancesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         collapse_mapped: _builtins.bool = ...,
+        map_index_from: _builtins.int | None = ...,
+        search: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_map_index_from", b"_map_index_from", "map_index_from", b"map_index_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collapse_mapped", b"collapse_mapped", "dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token", "run_ids", b"run_ids", "states", b"states", "task_ids", b"task_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_map_index_from", b"_map_index_from", "collapse_mapped", b"collapse_mapped", "dag_id", b"dag_id", "map_index_from", b"map_index_from", "page_size", b"page_size", "page_token", b"page_token", "run_ids", b"run_ids", "search", b"search", "states", b"states", "task_ids", b"task_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__map_index_from: _TypeAlias = _typing.Literal["map_index_from"]  # noqa: Y015
+    _WhichOneofArgType__map_index_from: _TypeAlias = _typing.Literal["_map_index_from", b"_map_index_from"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__map_index_from) -> _WhichOneofReturnType__map_index_from | None: ...
 
 Global___ListTaskInstancesRequest: _TypeAlias = ListTaskInstancesRequest  # noqa: Y015
 
@@ -103,6 +113,156 @@ class ListTaskInstancesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTaskInstancesResponse: _TypeAlias = ListTaskInstancesResponse  # noqa: Y015
+
+@_typing.final
+class SummarizeTasksRequest(_message.Message):
+    """Which runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    RUN_IDS_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG."""
+    @_builtins.property
+    def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Runs, at least one and at most 100; "latest" is the newest."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        run_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "run_ids", b"run_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizeTasksRequest: _TypeAlias = SummarizeTasksRequest  # noqa: Y015
+
+@_typing.final
+class SummarizeTasksResponse(_message.Message):
+    """The states of their tasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    LEFT_RUN_IDS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the snapshot."""
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All tasks that one of these runs has, in the DAG's order."""
+
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunTaskStates]:
+        """In the order asked for; a run that is not there is left out."""
+
+    @_builtins.property
+    def left_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Runs that this answer had no more room for (it holds about 25,000 task instances): ask again for these."""
+
+    def __init__(
+        self,
+        *,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        runs: _abc.Iterable[Global___RunTaskStates] | None = ...,
+        left_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_run_ids", b"left_run_ids", "revision", b"revision", "runs", b"runs", "task_ids", b"task_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizeTasksResponse: _TypeAlias = SummarizeTasksResponse  # noqa: Y015
+
+@_typing.final
+class RunTaskStates(_message.Message):
+    """The states of a run's tasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    MAPPED_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_states_pb2.TaskState.ValueType]:
+        """For each of task_ids its state, of a mapped task that of its worst index; UNSPECIFIED: the run has no such task."""
+
+    @_builtins.property
+    def mapped(self) -> _containers.RepeatedCompositeFieldContainer[Global___MappedTaskCounts]:
+        """Its mapped tasks."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        states: _abc.Iterable[_states_pb2.TaskState.ValueType] | None = ...,
+        mapped: _abc.Iterable[Global___MappedTaskCounts] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mapped", b"mapped", "run_id", b"run_id", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunTaskStates: _TypeAlias = RunTaskStates  # noqa: Y015
+
+@_typing.final
+class MappedTaskCounts(_message.Message):
+    """The indexes of a mapped task by state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TASK_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    task: _builtins.int
+    """Its place in task_ids."""
+    @_builtins.property
+    def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """How many indexes have each state, by the state's name in lower case."""
+
+    def __init__(
+        self,
+        *,
+        task: _builtins.int = ...,
+        counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MappedTaskCounts: _TypeAlias = MappedTaskCounts  # noqa: Y015
 
 @_typing.final
 class GetTaskInstanceRequest(_message.Message):

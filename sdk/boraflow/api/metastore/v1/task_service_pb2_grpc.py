@@ -40,6 +40,11 @@ class TaskServiceStub(object):
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListTaskInstancesRequest.SerializeToString,
                 response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListTaskInstancesResponse.FromString,
                 _registered_method=True)
+        self.SummarizeTasks = channel.unary_unary(
+                '/boraflow.api.metastore.v1.TaskService/SummarizeTasks',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.SummarizeTasksRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.SummarizeTasksResponse.FromString,
+                _registered_method=True)
         self.GetTaskInstance = channel.unary_unary(
                 '/boraflow.api.metastore.v1.TaskService/GetTaskInstance',
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.GetTaskInstanceRequest.SerializeToString,
@@ -83,6 +88,13 @@ class TaskServiceServicer(object):
 
     def ListTaskInstances(self, request, context):
         """Lists task instances of one or more runs, by run (newest first), then in the DAG's order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SummarizeTasks(self, request, context):
+        """Says in few bytes in which state each task of several runs is: what a grid or a graph is coloured by.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,6 +156,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.ListTaskInstances,
                     request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListTaskInstancesRequest.FromString,
                     response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListTaskInstancesResponse.SerializeToString,
+            ),
+            'SummarizeTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.SummarizeTasks,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.SummarizeTasksRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.SummarizeTasksResponse.SerializeToString,
             ),
             'GetTaskInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTaskInstance,
@@ -209,6 +226,33 @@ class TaskService(object):
             '/boraflow.api.metastore.v1.TaskService/ListTaskInstances',
             boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListTaskInstancesRequest.SerializeToString,
             boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.ListTaskInstancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SummarizeTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.TaskService/SummarizeTasks',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.SummarizeTasksRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_task__service__pb2.SummarizeTasksResponse.FromString,
             options,
             channel_credentials,
             insecure,

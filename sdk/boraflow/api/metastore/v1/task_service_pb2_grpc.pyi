@@ -35,6 +35,8 @@ class TaskServiceStub:
     def __new__(cls, channel: _aio.Channel) -> TaskServiceAsyncStub: ...
     ListTaskInstances: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ListTaskInstancesRequest, _task_service_pb2.ListTaskInstancesResponse]
     """Lists task instances of one or more runs, by run (newest first), then in the DAG's order."""
+    SummarizeTasks: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.SummarizeTasksRequest, _task_service_pb2.SummarizeTasksResponse]
+    """Says in few bytes in which state each task of several runs is: what a grid or a graph is coloured by."""
     GetTaskInstance: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskInstanceRequest, _task_service_pb2.GetTaskInstanceResponse]
     """Gets one with its attempts."""
     ListAttempts: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ListAttemptsRequest, _task_service_pb2.ListAttemptsResponse]
@@ -57,6 +59,8 @@ class TaskServiceAsyncStub(TaskServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListTaskInstances: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTaskInstancesRequest, _task_service_pb2.ListTaskInstancesResponse]  # type: ignore[assignment]
     """Lists task instances of one or more runs, by run (newest first), then in the DAG's order."""
+    SummarizeTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.SummarizeTasksRequest, _task_service_pb2.SummarizeTasksResponse]  # type: ignore[assignment]
+    """Says in few bytes in which state each task of several runs is: what a grid or a graph is coloured by."""
     GetTaskInstance: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskInstanceRequest, _task_service_pb2.GetTaskInstanceResponse]  # type: ignore[assignment]
     """Gets one with its attempts."""
     ListAttempts: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListAttemptsRequest, _task_service_pb2.ListAttemptsResponse]  # type: ignore[assignment]
@@ -82,6 +86,14 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_service_pb2.ListTaskInstancesResponse, _abc.Awaitable[_task_service_pb2.ListTaskInstancesResponse]]:
         """Lists task instances of one or more runs, by run (newest first), then in the DAG's order."""
+
+    @_abc_1.abstractmethod
+    def SummarizeTasks(
+        self,
+        request: _task_service_pb2.SummarizeTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.SummarizeTasksResponse, _abc.Awaitable[_task_service_pb2.SummarizeTasksResponse]]:
+        """Says in few bytes in which state each task of several runs is: what a grid or a graph is coloured by."""
 
     @_abc_1.abstractmethod
     def GetTaskInstance(

@@ -55,6 +55,16 @@ class TokenServiceStub(object):
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.GetCallerRequest.SerializeToString,
                 response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.GetCallerResponse.FromString,
                 _registered_method=True)
+        self.SignIn = channel.unary_unary(
+                '/boraflow.api.metastore.v1.TokenService/SignIn',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignInRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignInResponse.FromString,
+                _registered_method=True)
+        self.SignOut = channel.unary_unary(
+                '/boraflow.api.metastore.v1.TokenService/SignOut',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignOutRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignOutResponse.FromString,
+                _registered_method=True)
 
 
 class TokenServiceServicer(object):
@@ -89,6 +99,25 @@ class TokenServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SignIn(self, request, context):
+        """Gives the person of an OpenID Connect ID token a session: a token of their own with the role that the
+        installation gives them, for BORAFLOW_OIDC_SESSION_HOURS. The metastore itself checks the ID token's
+        signature, issuer, audience and dates, so that no caller can sign somebody else in.
+
+        Errors: FAILED_PRECONDITION (OIDC_NOT_CONFIGURED), UNAUTHENTICATED (ID_TOKEN_INVALID), PERMISSION_DENIED
+        (IDENTITY_HAS_NO_ROLE), UNAVAILABLE (IDENTITY_PROVIDER_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignOut(self, request, context):
+        """Ends a session at once. Tokens that an admin made stay; one that is not known is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TokenServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +140,16 @@ def add_TokenServiceServicer_to_server(servicer, server):
                     servicer.GetCaller,
                     request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.GetCallerRequest.FromString,
                     response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.GetCallerResponse.SerializeToString,
+            ),
+            'SignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignIn,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignInRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignInResponse.SerializeToString,
+            ),
+            'SignOut': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignOut,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignOutRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignOutResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +261,60 @@ class TokenService(object):
             '/boraflow.api.metastore.v1.TokenService/GetCaller',
             boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.GetCallerRequest.SerializeToString,
             boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.GetCallerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.TokenService/SignIn',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignInRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignOut(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.TokenService/SignOut',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignOutRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_token__service__pb2.SignOutResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,16 @@ class TokenServiceStub:
     """Revokes one at once."""
     GetCaller: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.GetCallerRequest, _token_service_pb2.GetCallerResponse]
     """Tells who the caller is."""
+    SignIn: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.SignInRequest, _token_service_pb2.SignInResponse]
+    """Gives the person of an OpenID Connect ID token a session: a token of their own with the role that the
+    installation gives them, for BORAFLOW_OIDC_SESSION_HOURS. The metastore itself checks the ID token's
+    signature, issuer, audience and dates, so that no caller can sign somebody else in.
+
+    Errors: FAILED_PRECONDITION (OIDC_NOT_CONFIGURED), UNAUTHENTICATED (ID_TOKEN_INVALID), PERMISSION_DENIED
+    (IDENTITY_HAS_NO_ROLE), UNAVAILABLE (IDENTITY_PROVIDER_DOWN).
+    """
+    SignOut: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.SignOutRequest, _token_service_pb2.SignOutResponse]
+    """Ends a session at once. Tokens that an admin made stay; one that is not known is no error."""
 
 @_typing.type_check_only
 class TokenServiceAsyncStub(TokenServiceStub):
@@ -55,6 +65,16 @@ class TokenServiceAsyncStub(TokenServiceStub):
     """Revokes one at once."""
     GetCaller: _aio.UnaryUnaryMultiCallable[_token_service_pb2.GetCallerRequest, _token_service_pb2.GetCallerResponse]  # type: ignore[assignment]
     """Tells who the caller is."""
+    SignIn: _aio.UnaryUnaryMultiCallable[_token_service_pb2.SignInRequest, _token_service_pb2.SignInResponse]  # type: ignore[assignment]
+    """Gives the person of an OpenID Connect ID token a session: a token of their own with the role that the
+    installation gives them, for BORAFLOW_OIDC_SESSION_HOURS. The metastore itself checks the ID token's
+    signature, issuer, audience and dates, so that no caller can sign somebody else in.
+
+    Errors: FAILED_PRECONDITION (OIDC_NOT_CONFIGURED), UNAUTHENTICATED (ID_TOKEN_INVALID), PERMISSION_DENIED
+    (IDENTITY_HAS_NO_ROLE), UNAVAILABLE (IDENTITY_PROVIDER_DOWN).
+    """
+    SignOut: _aio.UnaryUnaryMultiCallable[_token_service_pb2.SignOutRequest, _token_service_pb2.SignOutResponse]  # type: ignore[assignment]
+    """Ends a session at once. Tokens that an admin made stay; one that is not known is no error."""
 
 class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
     """Tokens. Only the SHA-256 of a token is stored."""
@@ -90,5 +110,27 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_token_service_pb2.GetCallerResponse, _abc.Awaitable[_token_service_pb2.GetCallerResponse]]:
         """Tells who the caller is."""
+
+    @_abc_1.abstractmethod
+    def SignIn(
+        self,
+        request: _token_service_pb2.SignInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_token_service_pb2.SignInResponse, _abc.Awaitable[_token_service_pb2.SignInResponse]]:
+        """Gives the person of an OpenID Connect ID token a session: a token of their own with the role that the
+        installation gives them, for BORAFLOW_OIDC_SESSION_HOURS. The metastore itself checks the ID token's
+        signature, issuer, audience and dates, so that no caller can sign somebody else in.
+
+        Errors: FAILED_PRECONDITION (OIDC_NOT_CONFIGURED), UNAUTHENTICATED (ID_TOKEN_INVALID), PERMISSION_DENIED
+        (IDENTITY_HAS_NO_ROLE), UNAVAILABLE (IDENTITY_PROVIDER_DOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def SignOut(
+        self,
+        request: _token_service_pb2.SignOutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_token_service_pb2.SignOutResponse, _abc.Awaitable[_token_service_pb2.SignOutResponse]]:
+        """Ends a session at once. Tokens that an admin made stay; one that is not known is no error."""
 
 def add_TokenServiceServicer_to_server(servicer: TokenServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

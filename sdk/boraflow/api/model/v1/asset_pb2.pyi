@@ -312,12 +312,18 @@ class QueuedAssetEvent(_message.Message):
     ALIASES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    RECEIVED_COUNT_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """The DAG that waits."""
     asset_name: _builtins.str
     """The asset's name."""
     asset_uri: _builtins.str
     """The asset's URI."""
+    partition_key: _builtins.str
+    """The partition of the DAG's run that they are for; empty where it does not wait for partitions."""
+    received_count: _builtins.int
+    """How many partitions of the asset have come for it."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Aliases through which it was written."""
@@ -339,10 +345,12 @@ class QueuedAssetEvent(_message.Message):
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        partition_key: _builtins.str = ...,
+        received_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "asset_name", b"asset_name", "asset_uri", b"asset_uri", "create_time", b"create_time", "dag_id", b"dag_id", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "asset_name", b"asset_name", "asset_uri", b"asset_uri", "create_time", b"create_time", "dag_id", b"dag_id", "partition_key", b"partition_key", "received_count", b"received_count", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -67,6 +67,8 @@ class Run(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     TASK_COUNTS_FIELD_NUMBER: _builtins.int
     CLEAR_NUMBER_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    PARTITION_TIME_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """The DAG."""
     run_id: _builtins.str
@@ -93,6 +95,8 @@ class Run(_message.Message):
     """Who or what asked for it."""
     clear_number: _builtins.int
     """How often it was cleared."""
+    partition_key: _builtins.str
+    """The partition it is for, where its DAG has partitions; empty is none."""
     @_builtins.property
     def logical_time(self) -> _timestamp_pb2.Timestamp:
         """Unset for runs without a date."""
@@ -125,6 +129,10 @@ class Run(_message.Message):
     def task_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Task instances by state name."""
 
+    @_builtins.property
+    def partition_time(self) -> _timestamp_pb2.Timestamp:
+        """The moment that the key stands for, where it stands for one."""
+
     def __init__(
         self,
         *,
@@ -149,10 +157,12 @@ class Run(_message.Message):
         actor: _builtins.str = ...,
         task_counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         clear_number: _builtins.int = ...,
+        partition_key: _builtins.str = ...,
+        partition_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_data_interval_end_time", b"_data_interval_end_time", "_data_interval_start_time", b"_data_interval_start_time", "_end_time", b"_end_time", "_logical_time", b"_logical_time", "_queue_time", b"_queue_time", "_start_time", b"_start_time", "data_interval_end_time", b"data_interval_end_time", "data_interval_start_time", b"data_interval_start_time", "end_time", b"end_time", "logical_time", b"logical_time", "queue_time", b"queue_time", "run_after", b"run_after", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_data_interval_end_time", b"_data_interval_end_time", "_data_interval_start_time", b"_data_interval_start_time", "_end_time", b"_end_time", "_logical_time", b"_logical_time", "_partition_time", b"_partition_time", "_queue_time", b"_queue_time", "_start_time", b"_start_time", "data_interval_end_time", b"data_interval_end_time", "data_interval_start_time", b"data_interval_start_time", "end_time", b"end_time", "logical_time", b"logical_time", "partition_time", b"partition_time", "queue_time", b"queue_time", "run_after", b"run_after", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_interval_end_time", b"_data_interval_end_time", "_data_interval_start_time", b"_data_interval_start_time", "_end_time", b"_end_time", "_logical_time", b"_logical_time", "_queue_time", b"_queue_time", "_start_time", b"_start_time", "actor", b"actor", "backfill_id", b"backfill_id", "clear_number", b"clear_number", "conf_json", b"conf_json", "dag_id", b"dag_id", "dag_version", b"dag_version", "data_interval_end_time", b"data_interval_end_time", "data_interval_start_time", b"data_interval_start_time", "end_time", b"end_time", "logical_time", b"logical_time", "manifest_digest", b"manifest_digest", "note", b"note", "queue_time", b"queue_time", "reason", b"reason", "run_after", b"run_after", "run_id", b"run_id", "run_key", b"run_key", "run_type", b"run_type", "start_time", b"start_time", "state", b"state", "task_counts", b"task_counts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_interval_end_time", b"_data_interval_end_time", "_data_interval_start_time", b"_data_interval_start_time", "_end_time", b"_end_time", "_logical_time", b"_logical_time", "_partition_time", b"_partition_time", "_queue_time", b"_queue_time", "_start_time", b"_start_time", "actor", b"actor", "backfill_id", b"backfill_id", "clear_number", b"clear_number", "conf_json", b"conf_json", "dag_id", b"dag_id", "dag_version", b"dag_version", "data_interval_end_time", b"data_interval_end_time", "data_interval_start_time", b"data_interval_start_time", "end_time", b"end_time", "logical_time", b"logical_time", "manifest_digest", b"manifest_digest", "note", b"note", "partition_key", b"partition_key", "partition_time", b"partition_time", "queue_time", b"queue_time", "reason", b"reason", "run_after", b"run_after", "run_id", b"run_id", "run_key", b"run_key", "run_type", b"run_type", "start_time", b"start_time", "state", b"state", "task_counts", b"task_counts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__data_interval_end_time: _TypeAlias = _typing.Literal["data_interval_end_time"]  # noqa: Y015
     _WhichOneofArgType__data_interval_end_time: _TypeAlias = _typing.Literal["_data_interval_end_time", b"_data_interval_end_time"]  # noqa: Y015
@@ -162,6 +172,8 @@ class Run(_message.Message):
     _WhichOneofArgType__end_time: _TypeAlias = _typing.Literal["_end_time", b"_end_time"]  # noqa: Y015
     _WhichOneofReturnType__logical_time: _TypeAlias = _typing.Literal["logical_time"]  # noqa: Y015
     _WhichOneofArgType__logical_time: _TypeAlias = _typing.Literal["_logical_time", b"_logical_time"]  # noqa: Y015
+    _WhichOneofReturnType__partition_time: _TypeAlias = _typing.Literal["partition_time"]  # noqa: Y015
+    _WhichOneofArgType__partition_time: _TypeAlias = _typing.Literal["_partition_time", b"_partition_time"]  # noqa: Y015
     _WhichOneofReturnType__queue_time: _TypeAlias = _typing.Literal["queue_time"]  # noqa: Y015
     _WhichOneofArgType__queue_time: _TypeAlias = _typing.Literal["_queue_time", b"_queue_time"]  # noqa: Y015
     _WhichOneofReturnType__start_time: _TypeAlias = _typing.Literal["start_time"]  # noqa: Y015
@@ -174,6 +186,8 @@ class Run(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end_time) -> _WhichOneofReturnType__end_time | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__logical_time) -> _WhichOneofReturnType__logical_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partition_time) -> _WhichOneofReturnType__partition_time | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_time) -> _WhichOneofReturnType__queue_time | None: ...
     @_typing.overload
@@ -480,6 +494,66 @@ class Attempt(_message.Message):
 Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
+class Deadline(_message.Message):
+    """When a run should have succeeded, as a DeadlineAlert of its DAG says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DEADLINE_TIME_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    MET_FIELD_NUMBER: _builtins.int
+    RUN_STATE_FIELD_NUMBER: _builtins.int
+    RUN_END_TIME_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG."""
+    run_id: _builtins.str
+    """The run."""
+    number: _builtins.int
+    """Place in the DAG's list of alerts, from 0; names the deadline within its run."""
+    name: _builtins.str
+    """What the alert is called; may be empty."""
+    missed: _builtins.bool
+    """It passed before the run had succeeded; the alert's callback was called or is being called."""
+    met: _builtins.bool
+    """The run succeeded in time. Neither missed nor met: it is still to come."""
+    run_state: _states_pb2.RunState.ValueType
+    """The run's state now."""
+    @_builtins.property
+    def deadline_time(self) -> _timestamp_pb2.Timestamp:
+        """The moment."""
+
+    @_builtins.property
+    def run_end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the run finished; unset while it has not."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        name: _builtins.str = ...,
+        deadline_time: _timestamp_pb2.Timestamp | None = ...,
+        missed: _builtins.bool = ...,
+        met: _builtins.bool = ...,
+        run_state: _states_pb2.RunState.ValueType = ...,
+        run_end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_run_end_time", b"_run_end_time", "deadline_time", b"deadline_time", "run_end_time", b"run_end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_run_end_time", b"_run_end_time", "dag_id", b"dag_id", "deadline_time", b"deadline_time", "met", b"met", "missed", b"missed", "name", b"name", "number", b"number", "run_end_time", b"run_end_time", "run_id", b"run_id", "run_state", b"run_state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__run_end_time: _TypeAlias = _typing.Literal["run_end_time"]  # noqa: Y015
+    _WhichOneofArgType__run_end_time: _TypeAlias = _typing.Literal["_run_end_time", b"_run_end_time"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__run_end_time) -> _WhichOneofReturnType__run_end_time | None: ...
+
+Global___Deadline: _TypeAlias = Deadline  # noqa: Y015
+
+@_typing.final
 class Xcom(_message.Message):
     """A value that a task pushed."""
 
@@ -492,6 +566,7 @@ class Xcom(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_JSON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    VALUE_LENGTH_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """The DAG."""
     run_id: _builtins.str
@@ -504,6 +579,8 @@ class Xcom(_message.Message):
     """Usually "return_value"."""
     value_json: _builtins.str
     """JSON text."""
+    value_length: _builtins.int
+    """Characters of value_json; in ListXcoms also where the value itself is left out."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -518,10 +595,11 @@ class Xcom(_message.Message):
         key: _builtins.str = ...,
         value_json: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        value_length: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dag_id", b"dag_id", "key", b"key", "map_index", b"map_index", "run_id", b"run_id", "task_id", b"task_id", "value_json", b"value_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dag_id", b"dag_id", "key", b"key", "map_index", b"map_index", "run_id", b"run_id", "task_id", b"task_id", "value_json", b"value_json", "value_length", b"value_length"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -178,6 +178,8 @@ class _AttemptKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttemptKi
     """Resume a deferred task with its trigger's event."""
     ATTEMPT_KIND_CALLBACK: _AttemptKind.ValueType  # 5
     """Run callbacks whose worker is gone, or a DAG's."""
+    ATTEMPT_KIND_WATCH: _AttemptKind.ValueType  # 6
+    """Runs the trigger of an asset's watcher in the async lane, of no run, until it is told to stop."""
 
 class AttemptKind(_AttemptKind, metaclass=_AttemptKindEnumTypeWrapper):
     """What one hand-out asks its executor to do."""
@@ -194,6 +196,8 @@ ATTEMPT_KIND_RESUME: AttemptKind.ValueType  # 4
 """Resume a deferred task with its trigger's event."""
 ATTEMPT_KIND_CALLBACK: AttemptKind.ValueType  # 5
 """Run callbacks whose worker is gone, or a DAG's."""
+ATTEMPT_KIND_WATCH: AttemptKind.ValueType  # 6
+"""Runs the trigger of an asset's watcher in the async lane, of no run, until it is told to stop."""
 Global___AttemptKind: _TypeAlias = AttemptKind  # noqa: Y015
 
 class _AttemptOutcome:

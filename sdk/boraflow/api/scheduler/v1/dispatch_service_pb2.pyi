@@ -285,6 +285,7 @@ class Assignment(_message.Message):
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     SCHEDULED_US_FIELD_NUMBER: _builtins.int
+    ELAPSED_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
     """Unique."""
     kind: _states_pb2.AttemptKind.ValueType
@@ -310,7 +311,7 @@ class Assignment(_message.Message):
     start_us: _builtins.int
     """Start of this try's first attempt; 0 is this one."""
     poke_start_us: _builtins.int
-    """First poke of this try; 0 is none."""
+    """Start of this try's first attempt by the scheduler's clock; 0 is this one."""
     reschedules: _builtins.int
     """How often it was rescheduled."""
     memory_limit_mb: _builtins.int
@@ -321,6 +322,10 @@ class Assignment(_message.Message):
     """Queue it was routed by."""
     scheduled_us: _builtins.int
     """When the task's dependencies were met."""
+    elapsed: _builtins.float
+    """Seconds since this try's first attempt began: what a sensor's timeout and a deferred task's execution timeout
+    have used up. A length of time, so that no clock has to agree with another.
+    """
     def __init__(
         self,
         *,
@@ -342,10 +347,11 @@ class Assignment(_message.Message):
         environment: _builtins.str = ...,
         queue: _builtins.str = ...,
         scheduled_us: _builtins.int = ...,
+        elapsed: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "environment", b"environment", "execution_timeout", b"execution_timeout", "fileloc", b"fileloc", "kind", b"kind", "manifest", b"manifest", "map_index", b"map_index", "max_tries", b"max_tries", "memory_limit_mb", b"memory_limit_mb", "payload_json", b"payload_json", "poke_start_us", b"poke_start_us", "queue", b"queue", "reschedules", b"reschedules", "run_json", b"run_json", "scheduled_us", b"scheduled_us", "start_us", b"start_us", "task_id", b"task_id", "try_number", b"try_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "elapsed", b"elapsed", "environment", b"environment", "execution_timeout", b"execution_timeout", "fileloc", b"fileloc", "kind", b"kind", "manifest", b"manifest", "map_index", b"map_index", "max_tries", b"max_tries", "memory_limit_mb", b"memory_limit_mb", "payload_json", b"payload_json", "poke_start_us", b"poke_start_us", "queue", b"queue", "reschedules", b"reschedules", "run_json", b"run_json", "scheduled_us", b"scheduled_us", "start_us", b"start_us", "task_id", b"task_id", "try_number", b"try_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
