@@ -494,6 +494,9 @@ class Simulation:
                 result.outcome = Outcome.FAILED
             return result
         roll = rng.random()
+        if row.kind is AttemptKind.WATCH:
+            result.outcome = rng.choice([Outcome.FAILED, Outcome.LOST])
+            return result
         if row.kind is AttemptKind.WAIT:
             result.outcome = (
                 Outcome.FIRED
@@ -556,7 +559,7 @@ class Simulation:
             first = before.result is None
             winner = self.store.report(result)
             if first and winner.outcome in ENDS_A_TRY and before.kind not in (
-                AttemptKind.WAIT, AttemptKind.CALLBACK,
+                AttemptKind.WAIT, AttemptKind.CALLBACK, AttemptKind.WATCH,
             ):  # fmt: skip
                 self.ended_tries.add(
                     (before.run_key, before.task_id, before.map_index, before.try_number)
@@ -842,6 +845,8 @@ class Simulation:
             )
         assert self.engine is not None
         state = self.engine.state
-        assert not state.attempts, f"attempts are left: {list(state.attempts)}"
+        # A watcher goes on for ever.
+        left = [i for i, a in state.attempts.items() if a.row.kind is not AttemptKind.WATCH]
+        assert not left, f"attempts are left: {left}"
         assert state.slots_used == 0
         assert all(p.used == 0 and p.deferred == 0 for p in state.pools.values())

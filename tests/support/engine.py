@@ -48,6 +48,7 @@ from boraflow.model.rows import (
     DagRow,
     ExecutorRow,
     Micros,
+    PartitionEventRow,
     PoolRow,
     RunRow,
     TaskRow,
@@ -150,6 +151,9 @@ class Store:
     asset_queue: dict[tuple[str, str, str], AssetQueueRow] = field(default_factory=dict)
     asset_event_runs: dict[tuple[str, int], str] = field(default_factory=dict)
     """The run that an event triggered, by (dag_id, event_id)."""
+    partition_events: dict[tuple[str, str, int], PartitionEventRow] = field(default_factory=dict)
+    partition_runs: dict[tuple[str, str, int], str] = field(default_factory=dict)
+    """The run that an event triggered, by (dag_id, partition_key, event_id)."""
     commits: int = 0
     rows_written: int = 0
     last_sequence: tuple[int, int] = (0, 0)
@@ -245,13 +249,45 @@ class Store:
                 ):
                     self.asset_event_runs.setdefault((c.dag_id, e.event_id), c.run_key)
 
+        for key in commit.dropped_partition_events:
+            self.partition_events.pop(key, None)
+        for c in commit.partition_consumptions:
+            run = self.runs[c.run_key]
+            assert (run.dag_id, run.partition_key) == (c.dag_id, c.partition_key)
+            assert c.event_ids, f"a run of {c.dag_id} that no event triggered"
+            for event_id in c.event_ids:
+                key = (c.dag_id, c.partition_key, event_id)
+                assert event_id in self.handled_asset_events
+                assert key not in self.partition_runs, "an event of two runs of a partition"
+                self.partition_runs[key] = c.run_key
+                self.partition_events.pop(key, None)
+        for row in commit.partition_events:
+            assert row.key not in self.partition_runs, "it pends, and has its run already"
+            self.partition_events[row.key] = row
+
     def _is_pending(self, dag_id: str, event: AssetEventRow) -> bool:
         row = self.asset_queue.get((dag_id, event.name, event.uri))
         return row is not None and row.first_event_id <= event.event_id <= row.event_id
 
-    def write_asset(self, name: str, *aliases: str, now: int = T0, uri: str = "") -> AssetEventRow:
+    def write_asset(
+        self,
+        name: str,
+        *aliases: str,
+        now: int = T0,
+        uri: str = "",
+        key: str = "",
+        date: int | None = None,
+    ) -> AssetEventRow:
         """Record that an asset was written."""
-        row = AssetEventRow(len(self.asset_events) + 1, name, uri or name, aliases, Micros(now))
+        row = AssetEventRow(
+            len(self.asset_events) + 1,
+            name,
+            uri or name,
+            aliases,
+            Micros(now),
+            key,
+            None if date is None else Micros(date),
+        )
         self.asset_events.append(row)
         return row
 
@@ -337,6 +373,7 @@ class Store:
             tuple(replace(e) for e in self.executors.values() if e.state != "offline"),
             dict(self.manifests),
             tuple(replace(q) for q in self.asset_queue.values()),
+            tuple(self.partition_events.values()),
             self.unhandled_asset_events(),
         )
 
@@ -350,14 +387,18 @@ class Store:
                 runs = [r for r in runs if r.state is RunState.SUCCESS]
                 runs = sorted(runs, key=lambda r: r.run_after)[-ask.limit :]
             else:
+                dates = {
+                    r.run_key: r.partition_date if ask.by_partition else r.logical_date
+                    for r in runs
+                }
                 runs = [
                     r
                     for r in runs
-                    if r.logical_date is not None
-                    and (ask.logical_from is None or r.logical_date >= ask.logical_from)
-                    and (ask.logical_to is None or r.logical_date <= ask.logical_to)
+                    if (at := dates[r.run_key]) is not None
+                    and (ask.logical_from is None or at >= ask.logical_from)
+                    and (ask.logical_to is None or at <= ask.logical_to)
                 ]
-            runs = sorted(runs, key=lambda r: r.logical_date or 0)[: ask.limit]
+            runs = sorted(runs, key=lambda r: r.logical_date or r.partition_date or 0)[: ask.limit]
             keys = {r.run_key for r in runs}
             tasks = [t for t in self.tasks.values() if t.run_key in keys] if ask.with_tasks else []
             return Answered(

@@ -6,13 +6,11 @@ are finished are not in memory; these processes ask for them first.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
-from collections.abc import Iterable
 from typing import Any
 
-from boraflow.engine import assets, calendar, executors, past
+from boraflow.engine import assets, calendar, executors, partitions, past, watchers
 from boraflow.engine.attempts import arm, clear_row, end, stop
 from boraflow.engine.commands import AskRuns, DrainSession
 from boraflow.engine.events import (
@@ -36,10 +34,18 @@ from boraflow.engine.runs import (
     fits,
     forget,
     leave_active,
-    load,
     queue,
     requeue,
     wake_up,
+)
+from boraflow.engine.selection import (
+    check_answer,
+    check_tasks,
+    find_dag,
+    find_run,
+    find_runs,
+    select,
+    with_neighbours,
 )
 from boraflow.engine.settings import iso
 from boraflow.engine.state import Dag, NodeRun, Process, Run, State, Task
@@ -59,7 +65,6 @@ from boraflow.engine.transitions import (
     Cause,
     move,
 )
-from boraflow.model.graph import Node
 from boraflow.model.params import ConfError, check_conf, parse_conf
 from boraflow.model.rows import Micros, RunRow, TaskRow
 from boraflow.model.spec import DagSpec
@@ -67,16 +72,6 @@ from boraflow.model.states import RUN_FINISHED, RunState, RunType, TaskState
 
 RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]+")
 _RESERVED = ("scheduled", "backfill", "asset_triggered", "asset_materialization")
-
-
-def find_dag(state: State, dag_id: str) -> Dag:
-    """Return a DAG, or refuse naming the nearest one."""
-    dag = state.dags.get(dag_id)
-    if dag is None:
-        near = difflib.get_close_matches(dag_id, state.dags, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise Refused("NOT_FOUND", "DAG_NOT_FOUND", f"there is no DAG {dag_id!r}{hint}")
-    return dag
 
 
 def check_run_type(spec: DagSpec, run_type: RunType) -> None:
@@ -116,6 +111,8 @@ def trigger(state: State, command: TriggerRun, actor: str) -> Process:
         check_conf(spec.params, conf)
     except ConfError as err:
         raise Refused("INVALID_ARGUMENT", "CONF_INVALID", str(err)) from None
+    partition_key = command.partition_key or None
+    partition_date = partitions.checked_date(spec, partition_key) if partition_key else None
     logical = command.logical_date
     start = finish_at = None
     run_after = command.run_after if command.run_after is not None else state.now
@@ -172,6 +169,8 @@ def trigger(state: State, command: TriggerRun, actor: str) -> Process:
         conf_json=command.conf_json or "{}",
         note=command.note,
         actor=actor,
+        partition_key=partition_key,
+        partition_date=partition_date,
     )
     run = create(state, dag, row)
     return {"run_key": run_key, "run_id": run_id, "warnings": warnings(state, dag, run)}
@@ -214,7 +213,7 @@ def _free_id(state: State, dag: Dag, run_id: str, run_key: str) -> Any:
     answer: Answered = yield AskRuns(
         state.mint(), dag.row.dag_id, run_ids=(run_id,), with_tasks=False
     )
-    _check_answer(answer)
+    check_answer(answer)
     return f"{run_id}_{_suffix(run_key)}" if answer.runs else run_id
 
 
@@ -224,7 +223,7 @@ def _taken(state: State, dag: Dag, given_id: str, run_id: str, logical: Micros |
         answer: Answered = yield AskRuns(
             state.mint(), dag.row.dag_id, run_ids=(run_id,), with_tasks=False
         )
-        _check_answer(answer)
+        check_answer(answer)
         if answer.runs and run_id not in dag.runs:
             return answer.runs[0]
     if logical is not None and not _dated(dag, logical):
@@ -235,7 +234,7 @@ def _taken(state: State, dag: Dag, given_id: str, run_id: str, logical: Micros |
             logical_to=logical,
             with_tasks=False,
         )
-        _check_answer(answer)
+        check_answer(answer)
         if answer.runs and not _dated(dag, logical):
             return answer.runs[0]
     if run_id in dag.runs:
@@ -249,11 +248,6 @@ def _taken(state: State, dag: Dag, given_id: str, run_id: str, logical: Micros |
 
 def _dated(dag: Dag, logical: Micros) -> Run | None:
     return next((r for r in dag.runs.values() if r.row.logical_date == logical), None)
-
-
-def _check_answer(answer: Answered) -> None:
-    if answer.error:
-        raise Refused("UNAVAILABLE", "METASTORE_SILENT", answer.error)
 
 
 def warnings(state: State, dag: Dag, run: Run | None = None) -> list[str]:
@@ -277,108 +271,6 @@ def warnings(state: State, dag: Dag, run: Run | None = None) -> list[str]:
     return found
 
 
-# --- finding runs --------------------------------------------------------------------------------
-
-
-def find_run(state: State, dag: Dag, run_id: str) -> Any:
-    """A process that returns a run, loading it when it is finished."""
-    runs = yield from find_runs(state, dag, (run_id,))
-    return runs[0]
-
-
-def find_runs(state: State, dag: Dag, run_ids: tuple[str, ...]) -> Any:
-    """A process that returns runs by id, in that order; refuses when one does not exist."""
-    wanted = tuple(dict.fromkeys(run_ids))
-    missing = tuple(r for r in wanted if r not in dag.runs)
-    if missing:
-        answer: Answered = yield AskRuns(state.mint(), dag.row.dag_id, run_ids=missing)
-        _check_answer(answer)
-        _load_answer(state, dag, answer)
-    for run_id in wanted:
-        if run_id not in dag.runs:
-            raise Refused(
-                "NOT_FOUND", "RUN_NOT_FOUND", f"DAG {dag.row.dag_id!r} has no run {run_id!r}"
-            )
-    return [dag.runs[r] for r in wanted]
-
-
-def _load_answer(state: State, dag: Dag, answer: Answered) -> list[Run]:
-    state.specs.update(answer.specs)
-    by_run: dict[str, list[TaskRow]] = {}
-    for task in answer.tasks:
-        by_run.setdefault(task.run_key, []).append(task)
-    loaded: list[Run] = []
-    attempts = {a.row.attempt_id: a for a in state.attempts.values()}
-    for row in answer.runs:
-        known = state.runs.get(row.run_key)
-        if known is None:
-            if not state.knows_version(dag, row.dag_version):
-                continue
-            known = load(state, dag, row, by_run.get(row.run_key, []), attempts)
-            if known.row.state in RUN_FINISHED:
-                # Forgotten again after the next commit, unless it runs again.
-                known.finish_sequence = state.sequence
-                state.finished.append(known)
-        loaded.append(known)
-    return loaded
-
-
-def _with_neighbours(state: State, dag: Dag, runs: list[Run], *, before: bool, after: bool) -> Any:
-    """A process that adds the runs of earlier or later logical dates."""
-    dates = [r.row.logical_date for r in runs if r.row.logical_date is not None]
-    if not dates or not (before or after):
-        return runs
-    low = None if before else min(dates)
-    high = None if after else max(dates)
-    chosen = {r.row.run_key: r for r in runs}
-    since = low
-    while True:
-        answer: Answered = yield AskRuns(
-            state.mint(), dag.row.dag_id, logical_from=since, logical_to=high
-        )
-        _check_answer(answer)
-        for run in _load_answer(state, dag, answer):
-            chosen[run.row.run_key] = run
-        last = [r.logical_date for r in answer.runs if r.logical_date is not None]
-        if len(answer.runs) < 1000 or not last:
-            break
-        since = Micros(max(last) + 1)
-    for run in dag.runs.values():
-        date = run.row.logical_date
-        if date is not None and (low is None or date >= low) and (high is None or date <= high):
-            chosen[run.row.run_key] = run
-    return list(chosen.values())
-
-
-def check_tasks(dag: Dag, runs: list[Run], task_ids: Iterable[str]) -> None:
-    """Refuse task ids that none of these runs has."""
-    for task_id in task_ids:
-        if not any(task_id in r.graph.by_id for r in runs):
-            names = {t for r in runs for t in r.graph.by_id}
-            near = difflib.get_close_matches(task_id, names, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise Refused(
-                "NOT_FOUND",
-                "TASK_NOT_FOUND",
-                f"DAG {dag.row.dag_id!r} has no task {task_id!r}{hint}",
-            )
-
-
-def _select(
-    run: Run, task_ids: tuple[str, ...], *, upstream: bool, downstream: bool
-) -> dict[str, Node]:
-    graph = run.graph
-    if not task_ids:
-        return dict(graph.by_id)
-    start = [graph.by_id[t] for t in task_ids if t in graph.by_id]
-    chosen = {n.task_id: n for n in start}
-    if upstream:
-        chosen |= graph.flat(start, downstream=False)
-    if downstream:
-        chosen |= graph.flat(start, downstream=True)
-    return chosen
-
-
 # --- clear ---------------------------------------------------------------------------------------
 
 _ONLY_FAILED = frozenset({FAILED, UPSTREAM_FAILED})
@@ -393,7 +285,7 @@ def clear(state: State, command: ClearTasks, actor: str) -> Process:
     runs: list[Run] = yield from find_runs(state, dag, command.run_ids)
     _check_tasks_or_latest(dag, runs, command)
     key = runs[0].row.run_key
-    runs = yield from _with_neighbours(state, dag, runs, before=command.past, after=command.future)
+    runs = yield from with_neighbours(state, dag, runs, before=command.past, after=command.future)
     affected: list[list[Any]] = []
     for run in runs:
         affected += _clear_run(state, run, command, actor)
@@ -436,9 +328,7 @@ def _to_latest(state: State, run: Run, command: ClearTasks) -> bool:
 
 
 def _cleared_tasks(run: Run, command: ClearTasks) -> list[Task]:
-    chosen = _select(
-        run, command.task_ids, upstream=command.upstream, downstream=command.downstream
-    )
+    chosen = select(run, command.task_ids, upstream=command.upstream, downstream=command.downstream)
     chosen = run.graph.with_setups(chosen.values())
     named = set(command.task_ids)
     indexes = set(command.map_indexes)
@@ -627,7 +517,7 @@ def mark_tasks(state: State, command: MarkTasks, actor: str) -> Process:
     key = runs[0].row.run_key
     if command.map_indexes:
         _check_indexes(runs[0], command)
-    runs = yield from _with_neighbours(state, dag, runs, before=command.past, after=command.future)
+    runs = yield from with_neighbours(state, dag, runs, before=command.past, after=command.future)
     affected: list[list[Any]] = []
     for run in runs:
         affected += _mark_run_tasks(state, run, command, cause, actor)
@@ -652,9 +542,7 @@ def _check_indexes(run: Run, command: MarkTasks) -> None:
 def _mark_run_tasks(
     state: State, run: Run, command: MarkTasks, cause: Cause, actor: str
 ) -> list[list[Any]]:
-    chosen = _select(
-        run, command.task_ids, upstream=command.upstream, downstream=command.downstream
-    )
+    chosen = select(run, command.task_ids, upstream=command.upstream, downstream=command.downstream)
     named = set(command.task_ids)
     indexes = set(command.map_indexes)
     marked: list[Task] = []
@@ -791,6 +679,7 @@ def set_paused(state: State, command: SetPaused) -> dict[str, Any]:
         return {"ok": True}
     dag.row.paused = command.paused
     state.touch_dag(dag)
+    watchers.moved(state, command.dag_id)
     if not command.paused:
         unpaused(state, dag)
     return {"ok": True}
@@ -827,6 +716,7 @@ def delete_dag(state: State, command: DeleteDag) -> dict[str, Any]:
     if dag.backfill is not None:
         state.backfills.pop(dag.backfill.row.backfill_id, None)
     assets.removed(state, dag)
+    watchers.forgotten(state, dag)
     del state.dags[command.dag_id]
     return {"ok": True}
 

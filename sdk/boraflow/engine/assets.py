@@ -10,17 +10,17 @@ has as many active runs as it may, its queue gathers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from boraflow.engine import partitions
 from boraflow.engine.commands import AssetConsumption
 from boraflow.engine.events import AssetsChanged, DeleteQueuedAssets
 from boraflow.engine.refusal import Refused
-from boraflow.engine.runs import create
-from boraflow.engine.settings import iso
+from boraflow.engine.runs import create_by_assets
 from boraflow.engine.state import Dag, State
-from boraflow.model.rows import AssetEventRow, AssetQueueRow, RunRow
+from boraflow.model.rows import AssetEventRow, AssetQueueRow, PartitionEventRow
 from boraflow.model.spec import DagSpec
-from boraflow.model.states import RunState, RunType
 
 Leaf = tuple[str, str]
 """(``name``, ``uri`` or ``alias``; value): how an expression names an asset."""
@@ -41,7 +41,10 @@ def leaves(condition: dict[str, Any] | None) -> set[Leaf]:
     return {leaf for part in parts for leaf in leaves(part)}
 
 
-def holds(condition: dict[str, Any], pending: dict[tuple[str, str], AssetQueueRow]) -> bool:
+def holds(
+    condition: dict[str, Any],
+    pending: Mapping[tuple[str, str], AssetQueueRow | PartitionEventRow],
+) -> bool:
     """Tell whether an expression is true of the assets that are pending."""
     if "asset" in condition:
         return (condition["asset"]["name"], condition["asset"]["uri"]) in pending
@@ -79,6 +82,9 @@ def published(state: State, dag: Dag, before: DagSpec | None) -> None:
         _note_leaves(state, dag)
     if before is not None and before.asset_condition != after:
         _forget_unnamed(state, dag, after)
+    if dag.asset_queue and partitions.waits_for_partitions(dag.spec):
+        _forget_unnamed(state, dag, None)
+    partitions.published(state, dag, before)
 
 
 def _forget_unnamed(state: State, dag: Dag, condition: dict[str, Any] | None) -> None:
@@ -98,6 +104,9 @@ def restored(state: State, dag: Dag) -> None:
     if dag.asset_queue:
         # Its schedule may have changed while nobody led.
         _forget_unnamed(state, dag, condition)
+        state.to_plan[dag.row.dag_id] = dag
+    if dag.pending_partitions:
+        partitions.restored(state, dag)
         state.to_plan[dag.row.dag_id] = dag
 
 
@@ -126,6 +135,7 @@ def removed(state: State, dag: Dag) -> None:
     for row in dag.asset_queue.values():
         state.drop_queued_asset(row)
     dag.asset_queue.clear()
+    partitions.forget(state, dag)
 
 
 # --- events --------------------------------------------------------------------------------------
@@ -145,7 +155,12 @@ def changed(state: State, event: AssetsChanged) -> None:
             except Exception as err:  # noqa: BLE001 - confined to its DAG
                 state.fault(err, None, dag.row.dag_id)
                 continue
-            _queue(state, dag, row)
+            if partitions.waits_for_partitions(dag.spec):
+                partitions.pend(state, dag, row)
+            elif row.partition_key:
+                continue  # It is news of one partition, which a DAG without partitions does not wait for.
+            else:
+                _queue(state, dag, row)
             state.to_plan[dag.row.dag_id] = dag
 
 
@@ -189,9 +204,11 @@ def _queue(state: State, dag: Dag, row: AssetEventRow) -> None:
 def fire(state: State, dag: Dag) -> None:
     """Make a run of what is pending, if the DAG's expression is true of it."""
     row = dag.row
-    if not dag.asset_queue or row.paused or not row.active:
+    if row.paused or not row.active or state.dags.get(row.dag_id) is not dag:
         return
-    if state.dags.get(row.dag_id) is not dag:
+    if dag.due_partitions:
+        partitions.fire(state, dag)
+    if not dag.asset_queue:
         return
     spec = dag.spec
     condition = spec.asset_condition
@@ -200,21 +217,7 @@ def fire(state: State, dag: Dag) -> None:
     if spec.max_active_runs > 0 and dag.active >= spec.max_active_runs:
         return  # The end of a run calls again.
     pending = list(dag.asset_queue.values())
-    run_after = max(p.last for p in pending)
-    run_key = state.mint()
-    run = RunRow(
-        run_key,
-        row.dag_id,
-        f"asset_triggered__{iso(run_after)}_{run_key}",
-        RunType.ASSET_TRIGGERED,
-        RunState.QUEUED,
-        row.version,
-        state.manifests.get(row.bundle, ""),
-        run_after=run_after,
-        queued_at=state.now,
-        actor="assets",
-    )
-    create(state, dag, run)
+    run_key = create_by_assets(state, dag, max(p.last for p in pending))
     state.asset_consumptions.append(
         AssetConsumption(
             row.dag_id,
@@ -245,4 +248,5 @@ def delete_queued(state: State, command: DeleteQueuedAssets) -> dict[str, Any]:
                 del dag.asset_queue[key]
                 state.drop_queued_asset(row)
                 count += 1
+        count += partitions.forget(state, dag, command.asset)
     return {"deleted": count}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from boraflow.engine import callbacks
+from boraflow.engine import callbacks, watchers
 from boraflow.engine.commands import CancelAttempt, CloseAttempt
 from boraflow.engine.placement import enqueue, leave, let_go
 from boraflow.engine.readiness import forget_directive, obey, wake
@@ -60,14 +60,20 @@ def started(state: State, attempt_id: str, start: Micros) -> None:
     if row.state is QUEUED:
         if row.start_date is None:
             row.start_date = start
-        if attempt.row.kind is AttemptKind.POKE and row.poke_start is None:
-            row.poke_start = start
+        _count_from(state, task, attempt, start)
         row.deadline = None
         timeout = task.node.spec.execution_timeout
         if timeout is not None:
-            row.deadline = Micros(start + micros(timeout + state.settings.timeout_grace))
+            # By this clock, whatever the executor's says.
+            row.deadline = Micros(state.now + micros(timeout + state.settings.timeout_grace))
             state.at(row.deadline, _overdue, attempt)
         move(state, task, Cause.STARTED)
+
+
+def _count_from(state: State, task: Task, attempt: Attempt, start: Micros) -> None:
+    """Note when the try's first attempt began, by this clock as far as it can be known."""
+    if task.row.poke_start is None:
+        task.row.poke_start = max(attempt.row.opened_at, min(start, state.now))
 
 
 def close(
@@ -170,10 +176,9 @@ def orphaned(state: State, task: Task) -> None:
 
 def check_queued(state: State) -> None:
     """Take back attempts that no executor started in time."""
-    limit = micros(state.settings.queued_timeout)
     while state.queued_since:
         attempt = next(iter(state.queued_since.values()))
-        if attempt.row.opened_at + limit > state.now:
+        if attempt.queued_until > state.now:
             return
         state.queued_since.popitem(last=False)
         if attempt.result is None:
@@ -251,6 +256,8 @@ def release(state: State, attempt: Attempt) -> None:
 
 def _free(state: State, attempt: Attempt) -> None:
     attempt.released = True
+    if attempt.watch is not None:
+        state.to_watch = True
     let_go(state, attempt)
     if attempt.result is not None:
         _part(attempt)
@@ -298,6 +305,13 @@ def fold(state: State, attempt: Attempt, result: AttemptResult) -> None:
     """Turn a result into the task's next state."""
     if attempt.row.kind is AttemptKind.CALLBACK:
         callbacks.ended(state, attempt, result)
+        if '"deadline_reference"' in attempt.row.payload_json:
+            from boraflow.engine import deadlines  # it closes attempts itself
+
+            deadlines.evaluated(state, attempt, result)
+        return
+    if attempt.row.kind is AttemptKind.WATCH:
+        watchers.ended(state, attempt, result)
         return
     task = attempt.task
     if task is None or task.dropped or task.row.attempt_id != attempt.row.attempt_id:
@@ -311,7 +325,7 @@ def fold(state: State, attempt: Attempt, result: AttemptResult) -> None:
         return
     if row.state not in _IN_HAND:
         return  # Marked, ended or skipped in the meantime: the state it has stands.
-    _take_times(task, result)
+    _take_times(state, task, attempt, result)
     match result.outcome:
         case Outcome.SUCCESS:
             _succeeded(state, task, result)
@@ -342,14 +356,13 @@ def _in_words(result: AttemptResult) -> str:
     return str(result.outcome)
 
 
-def _take_times(task: Task, result: AttemptResult) -> None:
+def _take_times(state: State, task: Task, attempt: Attempt, result: AttemptResult) -> None:
     row = task.row
     start = result.start_date
     if start is not None:
         if row.start_date is None:
             row.start_date = start
-        if task.node.spec.mode == "reschedule" and row.poke_start is None:
-            row.poke_start = start
+        _count_from(state, task, attempt, start)
     if result.rendered_map_index is not None:
         row.rendered_map_index = result.rendered_map_index
     row.deadline = None
@@ -359,7 +372,10 @@ def _succeeded(state: State, task: Task, result: AttemptResult) -> None:
     row = task.row
     longest = state.settings.max_map_length
     if result.map_length is not None and result.map_length > longest:
-        text = f"pushed {result.map_length} values to map over, more than the {longest} allowed"
+        text = (
+            f"pushed {result.map_length} values to map over, more than the {longest} allowed; push fewer, such as"
+            " lists of them, or raise BORAFLOW_SCHEDULER_MAX_MAP_LENGTH"
+        )
         failed(state, task, result, text)
         return
     row.end_date = result.end_date or state.now

@@ -7,13 +7,16 @@ ends. Its row's cursor says where it goes on after a restart.
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 from typing import Any
 
 from boraflow.engine import actions, calendar
+from boraflow.engine.calendar import Tick
 from boraflow.engine.commands import AskRuns
 from boraflow.engine.events import ControlBackfill, CreateBackfill
 from boraflow.engine.refusal import Refused
 from boraflow.engine.runs import as_datetime, as_micros, create, load
+from boraflow.engine.selection import find_dag
 from boraflow.engine.settings import iso
 from boraflow.engine.state import Backfill, Dag, Process, State
 from boraflow.model.params import ConfError, check_conf, parse_conf
@@ -25,9 +28,8 @@ from boraflow.model.states import (
     RunState,
     RunType,
 )
+from boraflow.model.timetables import CronPartitionTimetable
 
-Tick = tuple[Micros, Micros, Micros, Micros]
-"""(logical, start, end, run_after)"""
 _PAGE = 1000
 _MOST_SHOWN = 1000
 LIVE = "in flight"
@@ -44,6 +46,7 @@ def ticks_of(state: State, dag: Dag, row: BackfillRow) -> list[Tick]:
         as_datetime(row.from_date), as_datetime(row.to_date)
     ):
         start, end = info.data_interval
+        # A partition's date is the tick's, whose runs have no logical date: it stands for that below.
         ticks.append(
             (as_micros(info.logical_date), as_micros(start), as_micros(end),
              as_micros(info.run_after))
@@ -76,6 +79,8 @@ def _verdict(reprocess: ReprocessBehavior, existing: RunRow | None) -> str:
 def _existing(state: State, dag: Dag, ticks: list[Tick]) -> Any:
     """Ask for the runs of these dates: a process that returns them by date."""
     found: dict[Micros, RunRow] = {}
+    by_partition = isinstance(calendar.timetable(dag), CronPartitionTimetable)
+    date_of = attrgetter("partition_date" if by_partition else "logical_date")
     if ticks:
         low = min(t[0] for t in ticks)
         high = max(t[0] for t in ticks)
@@ -87,25 +92,24 @@ def _existing(state: State, dag: Dag, ticks: list[Tick]) -> Any:
                 logical_to=high,
                 with_tasks=False,
                 limit=_PAGE,
+                by_partition=by_partition,
             )
             if answer.error:
                 raise Refused("UNAVAILABLE", "METASTORE_SILENT", answer.error)
-            dated = [r for r in answer.runs if r.logical_date is not None]
-            for row in dated:
-                assert row.logical_date is not None
-                found[row.logical_date] = row
+            dated = {date_of(r): r for r in answer.runs if date_of(r) is not None}
+            found.update(dated)
             if len(answer.runs) < _PAGE or not dated:
                 break
-            low = Micros(max(r.logical_date for r in dated if r.logical_date is not None) + 1)
+            low = Micros(max(dated) + 1)
     for run in dag.runs.values():
-        if run.row.logical_date is not None:
-            found[run.row.logical_date] = run.row
+        if date_of(run.row) is not None:
+            found[date_of(run.row)] = run.row
     return found
 
 
 def request(state: State, command: CreateBackfill, actor: str) -> Process:
     """Create a backfill, or tell what it would do."""
-    dag = actions.find_dag(state, command.dag_id)
+    dag = find_dag(state, command.dag_id)
     spec = dag.spec
     if not calendar.has_schedule(dag):
         raise Refused(
@@ -340,11 +344,33 @@ def _note_skipped(row: BackfillRow, logical: Micros, why: str) -> None:
 def _create(state: State, backfill: Backfill, tick: Tick) -> None:
     dag = backfill.dag
     logical, start, end, run_after = tick
+    run_key = state.mint()
     run_id = f"backfill__{iso(run_after)}"
+    table = calendar.timetable(dag)
+    if isinstance(table, CronPartitionTimetable):
+        key = table.key_of(as_datetime(logical))
+        row = RunRow(
+            run_key,
+            dag.row.dag_id,
+            calendar.partition_run_id(RunType.BACKFILL, run_after, key, run_key),
+            RunType.BACKFILL,
+            RunState.QUEUED,
+            dag.row.version,
+            state.manifests.get(dag.row.bundle, ""),
+            run_after=run_after,
+            queued_at=state.now,
+            conf_json=backfill.row.conf_json,
+            backfill_id=backfill.row.backfill_id,
+            actor=backfill.row.actor,
+            partition_key=key,
+            partition_date=logical,
+        )
+        create(state, dag, row, backfill)
+        return
     if run_id in dag.runs:
         run_id = f"{run_id}_{backfill.row.backfill_id}"
     row = RunRow(
-        state.mint(),
+        run_key,
         dag.row.dag_id,
         run_id,
         RunType.BACKFILL,

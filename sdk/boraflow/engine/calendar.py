@@ -6,6 +6,7 @@ tick becomes a run, the metastore is asked whether one of that date exists: the 
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -17,14 +18,18 @@ from boraflow.model.rows import Micros, RunRow
 from boraflow.model.spec import DagSpec
 from boraflow.model.states import RunState, RunType
 from boraflow.model.timetables import (
+    CronPartitionTimetable,
     DataInterval,
     TimeRestriction,
     Timetable,
     timetable_from_spec,
 )
 
-NEVER = frozenset({"null", "", "asset", "assets"})
+NEVER = frozenset({"null", "", "asset", "assets", "partitioned_at_runtime"})
 _MOST_AT_ONCE = 200
+
+Tick = tuple[Micros, Micros, Micros, Micros]
+"""(logical, start, end, run_after); of a timetable of partitions all four are the tick's."""
 
 
 def timetable(dag: Dag) -> Timetable | None:
@@ -219,6 +224,12 @@ def _create_due(state: State, dag: Dag) -> Process:
         dag.asking = False
         state.to_plan[row.dag_id] = dag
         return
+    table = timetable(dag)
+    if isinstance(table, CronPartitionTimetable):
+        # Its runs have no logical date that another could have taken.
+        dag.asking = False
+        _create_partitions(state, dag, table, ticks)
+        return
     answer = yield AskRuns(
         state.mint(),
         row.dag_id,
@@ -270,7 +281,47 @@ def _create_due(state: State, dag: Dag) -> Process:
     state.to_plan[row.dag_id] = dag
 
 
-def _due_ticks(state: State, dag: Dag) -> list[tuple[Micros, Micros, Micros, Micros]]:
+def _create_partitions(
+    state: State, dag: Dag, table: CronPartitionTimetable, ticks: list[Tick]
+) -> None:
+    row = dag.row
+    limit = dag.spec.max_active_runs
+    for _, start, end, run_after in ticks:
+        if limit > 0 and dag.active >= limit:
+            break
+        partition = table.partition_of(as_datetime(run_after))
+        if partition is not None:
+            key, date = partition
+            run_key = state.mint()
+            new_row = RunRow(
+                run_key,
+                row.dag_id,
+                partition_run_id(RunType.SCHEDULED, run_after, key, run_key),
+                RunType.SCHEDULED,
+                RunState.QUEUED,
+                row.version,
+                state.manifests.get(row.bundle, ""),
+                run_after=run_after,
+                queued_at=state.now,
+                actor="timetable",
+                partition_key=key,
+                partition_date=as_micros(date),
+            )
+            create(state, dag, new_row)
+        row.last_start, row.last_end = start, end
+        row.next_logical = row.next_start = row.next_end = row.next_run_after = None
+        state.touch_dag(dag)
+        _compute(state, dag)
+    state.to_plan[row.dag_id] = dag
+
+
+def partition_run_id(run_type: RunType, run_after: Micros, key: str, run_key: str) -> str:
+    """Return the id of a run of a partition: many may share a partition, so it ends in something of its own."""
+    said = re.sub(r"[^A-Za-z0-9_.~:+-]", "_", key)[:180]
+    return f"{run_type.value}__{iso(run_after)}__{said}__{run_key}"
+
+
+def _due_ticks(state: State, dag: Dag) -> list[Tick]:
     """Return ticks that are due, oldest first, as many as may become active."""
     row = dag.row
     if row.next_run_after is None or row.next_run_after > state.now:

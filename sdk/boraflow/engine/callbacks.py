@@ -26,6 +26,13 @@ def run_finished(state: State, run: Run) -> None:
         _create(state, run, None, ["webhook"], last, webhook=state.settings.webhook_url)
 
 
+def tell_listeners(state: State, run: Run) -> None:
+    """A run has another state: plugins that want to hear of it do."""
+    word = run.row.state.value
+    if word in run.graph.dag.listeners:
+        _create(state, run, None, [f"listener_{word}"], None)
+
+
 def task_ended(state: State, task: Task, result: AttemptResult, word: str) -> None:
     """A try failed (``failure``, ``retry``) and its worker did not run the callback for that."""
     if word not in task.node.spec.callbacks:
@@ -64,7 +71,7 @@ def _create(
         payload["map_index"] = about.row.map_index
     if webhook:
         payload["webhook"] = webhook
-    queue = task.node.spec.queue if task is not None else "default"
+    queue = task.node.spec.queue_of(task.row.try_number) if task is not None else "default"
     open_callback(
         state,
         run,

@@ -18,6 +18,7 @@ from boraflow.model.rows import (
     DagRow,
     ExecutorRow,
     Micros,
+    PartitionEventRow,
     RunRow,
     TaskKey,
     TaskRow,
@@ -69,6 +70,18 @@ class AssetConsumption:
 
 
 @dataclass(slots=True)
+class PartitionConsumption:
+    """A partition is complete: what pended for it became a run."""
+
+    dag_id: str
+    partition_key: str
+    run_key: str
+    """A new run of the same commit."""
+    event_ids: tuple[int, ...]
+    """All that pended; these rows are deleted."""
+
+
+@dataclass(slots=True)
 class Commit:
     """One transaction. All rows land or none; the leader's epoch fences it."""
 
@@ -96,6 +109,11 @@ class Commit:
     """(dag_id, name, uri)."""
     asset_consumptions: list[AssetConsumption] = field(default_factory=list)
     asset_queue: list[AssetQueueRow] = field(default_factory=list)
+    dropped_partition_events: list[tuple[str, str, int]] = field(default_factory=list)
+    """(dag_id, partition_key, event_id)."""
+    partition_consumptions: list[PartitionConsumption] = field(default_factory=list)
+    partition_events: list[PartitionEventRow] = field(default_factory=list)
+    """New ones; applied after the former two."""
 
     def empty(self) -> bool:
         return not (
@@ -117,6 +135,9 @@ class Commit:
             or self.dropped_asset_queue
             or self.asset_consumptions
             or self.asset_queue
+            or self.dropped_partition_events
+            or self.partition_consumptions
+            or self.partition_events
         )
 
 
@@ -164,6 +185,8 @@ class AssignAttempt:
     environment: str | None
     start_date: Micros | None = None
     poke_start: Micros | None = None
+    elapsed: float = 0.0
+    """Seconds since this try's first attempt began."""
     reschedules: int = 0
     scheduled_at: Micros | None = None
 
@@ -201,6 +224,8 @@ class AskRuns:
     logical_from: Micros | None = None
     logical_to: Micros | None = None
     """Both bounds inclusive; used when ``run_ids`` is empty."""
+    by_partition: bool = False
+    """The bounds are of the partition date."""
     with_tasks: bool = True
     limit: int = 1000
     newest_successful: bool = False

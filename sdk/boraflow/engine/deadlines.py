@@ -14,7 +14,7 @@ from boraflow.engine.callbacks import open_callback
 from boraflow.engine.commands import AskRuns
 from boraflow.engine.settings import iso, micros
 from boraflow.engine.state import Attempt, Process, Run, State
-from boraflow.model.rows import AttemptRow, Micros
+from boraflow.model.rows import AttemptResult, AttemptRow, Micros
 from boraflow.model.spec import DeadlineSpec
 from boraflow.model.states import RUN_FINISHED, AttemptKind, Outcome
 
@@ -24,6 +24,9 @@ def arm(state: State, run: Run) -> None:
     for index, alert in enumerate(run.graph.dag.deadlines):
         if alert.reference == "average_runtime":
             state.spawn(_arm_average(state, run, index, alert))
+            continue
+        if alert.reference == "custom":
+            _ask_worker(state, run, index)
             continue
         at = _reference(run, alert)
         if at is not None:
@@ -43,6 +46,9 @@ def reloaded(state: State, run: Run) -> None:
 def queued_again(state: State, run: Run) -> None:
     """A run is to run again: what counts from its queueing counts from now."""
     for index, alert in enumerate(run.graph.dag.deadlines):
+        if alert.reference == "custom" and alert.at_queueing:
+            _drop(state, run, {index}, "its run was queued again")
+            _ask_worker(state, run, index)
         if alert.reference == "dagrun_queued_at" and run.row.queued_at is not None:
             _drop(state, run, {index}, "its run was queued again")
             _open(state, run, index, alert, run.row.queued_at)
@@ -84,6 +90,40 @@ def _arm_average(state: State, run: Run, index: int, alert: DeadlineSpec) -> Pro
     if answer.error or len(took) < max(alert.min_runs, 1) or run.row.state in RUN_FINISHED:
         return
     _open(state, run, index, alert, Micros(began + sum(took) // len(took)))
+
+
+def _ask_worker(state: State, run: Run, index: int) -> None:
+    """Have a worker evaluate a reference, which is user code: a callback that answers with a moment."""
+    payload: dict[str, Any] = {
+        "callbacks": ["deadline_reference"],
+        "dag_id": run.row.dag_id,
+        "run_id": run.row.run_id,
+        "index": index,
+    }
+    row = AttemptRow(
+        state.mint(),
+        AttemptKind.CALLBACK,
+        run.row.run_key,
+        "",
+        -1,
+        1,
+        "",
+        "default",
+        state.now,
+        json.dumps(payload),
+    )
+    open_callback(state, run, row)
+
+
+def evaluated(state: State, attempt: Attempt, result: AttemptResult) -> None:
+    """A worker said what a deadline counts from; nothing said is no deadline."""
+    run = attempt.run
+    if run is None or result.outcome is not Outcome.SUCCESS or result.wake_at is None:
+        return
+    index = json.loads(attempt.row.payload_json)["index"]
+    if run.row.state in RUN_FINISHED or index >= len(run.graph.dag.deadlines):
+        return
+    _open(state, run, index, run.graph.dag.deadlines[index], result.wake_at)
 
 
 def _open(state: State, run: Run, index: int, alert: DeadlineSpec, reference: Micros) -> None:

@@ -17,6 +17,7 @@ from boraflow.model.rows import (
     DagRow,
     ExecutorRow,
     Micros,
+    PartitionEventRow,
     PoolRow,
     RunRow,
     TaskRow,
@@ -49,6 +50,8 @@ class Snapshot:
     """Bundle name to the digest of its current manifest, which new runs are pinned to."""
     asset_queue: tuple[AssetQueueRow, ...] = ()
     """What DAGs that wait for assets have got so far."""
+    partition_events: tuple[PartitionEventRow, ...] = ()
+    """What DAGs that wait for partitions have got so far."""
     asset_events: tuple[AssetEventRow, ...] = ()
     """Those that are not handled, oldest first."""
 
@@ -119,9 +122,16 @@ class ExecutorGone:
 
 @dataclass(frozen=True, slots=True)
 class LeasesExtended:
-    """No executor's lease ends before ``until``: the metastore restarted, was out, or the clock jumped."""
+    """No executor's lease ends before ``until``: the metastore restarted or was out."""
 
     until: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJumped:
+    """The scheduler's clock was set by ``moved`` microseconds (negative: back) between two looks at it."""
+
+    moved: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +212,8 @@ class TriggerRun:
     reset_existing: bool = False
     """A run of that id exists: clear it instead of refusing (TriggerDagRunOperator.reset_dag_run)."""
     dry_run: bool = False
+    partition_key: str = ""
+    """For a DAG with partitions: which one the run is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +359,7 @@ Event = (
     | DagRemoved
     | ManifestMoved
     | LeasesExtended
+    | ClockJumped
     | ExecutorAttached
     | ExecutorSeen
     | ExecutorDetached

@@ -10,7 +10,7 @@ from boraflow.engine.events import ExecutorAttached, ExecutorSeen
 from boraflow.engine.settings import micros
 from boraflow.engine.state import Attempt, Session, State
 from boraflow.model.rows import Micros
-from boraflow.model.states import ExecutorState, Outcome
+from boraflow.model.states import LANE_KINDS, ExecutorState, Outcome
 
 
 def attached(state: State, event: ExecutorAttached) -> None:
@@ -72,7 +72,7 @@ def _hand_over(state: State, attempt: Attempt, old: Session, new: Session) -> No
     old.attempts.pop(attempt.row.attempt_id, None)
     attempt.session = new
     new.attempts[attempt.row.attempt_id] = attempt
-    if attempt.row.kind == "wait":
+    if attempt.row.kind in LANE_KINDS:
         old.lane_used -= 1
         new.lane_used += 1
     else:

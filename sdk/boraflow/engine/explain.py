@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from boraflow.engine import actions, hitl, mapping, past, readiness
+from boraflow.engine import hitl, mapping, past, readiness, selection
 from boraflow.engine.events import Explain
 from boraflow.engine.placement import matches, takes_work
 from boraflow.engine.refusal import Refused
@@ -37,8 +37,8 @@ class _Answer:
 
 def explain(state: State, command: Explain) -> Process:
     """Answer an Explain command."""
-    dag = actions.find_dag(state, command.dag_id)
-    run: Run = yield from actions.find_run(state, dag, command.run_id)
+    dag = selection.find_dag(state, command.dag_id)
+    run: Run = yield from selection.find_run(state, dag, command.run_id)
     task = run.find(command.task_id, command.map_index)
     if task is None and command.map_index < 0:
         # An expanded task: speak about the instance that is furthest behind.
@@ -47,7 +47,7 @@ def explain(state: State, command: Explain) -> Process:
         task = next((t for t in tasks if t.row.state not in FINISHED), tasks[0] if tasks else None)
     if task is None:
         if command.task_id not in run.graph.by_id:
-            actions.check_tasks(dag, [run], [command.task_id])
+            selection.check_tasks(dag, [run], [command.task_id])
         where = f"[{command.map_index}]" if command.map_index >= 0 else ""
         raise Refused(
             "NOT_FOUND",
@@ -273,14 +273,15 @@ def _executors(state: State, task: Task, answer: _Answer, *, waits: bool) -> Non
         f"online: {_names(online)}" if online else "no executor is online",
     ):
         return
-    fitting = [s for s in online if matches(s, spec.queue, spec.executor)]
+    queue = spec.queue if waits else spec.queue_of(task.row.try_number)
+    fitting = [s for s in online if matches(s, queue, spec.executor)]
     wanted = f" as {spec.executor!r}" if spec.executor else ""
     if not answer.add(
         "queue",
         bool(fitting),
-        f"work from queue {spec.queue!r}{wanted} is taken by {_names(fitting)}"
+        f"work from queue {queue!r}{wanted} is taken by {_names(fitting)}"
         if fitting
-        else f"no executor that is online takes work from queue {spec.queue!r}{wanted}",
+        else f"no executor that is online takes work from queue {queue!r}{wanted}",
     ):
         return
     if waits:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from boraflow.engine.actions import check_tasks, find_dag, find_run
 from boraflow.engine.attempts import resume_asked
 from boraflow.engine.events import RespondHitl
 from boraflow.engine.refusal import Refused
+from boraflow.engine.selection import check_tasks, find_dag, find_run
 from boraflow.engine.settings import iso
 from boraflow.engine.state import Process, Run, State, Task
 from boraflow.engine.transitions import AWAITING_INPUT, QUEUED, RUNNING, Cause

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from boraflow.engine.placement import WAIT
 from boraflow.engine.state import DONE, Gate, Limit, NodeRun, Pool, State, Task
 from boraflow.engine.transitions import (
     AWAITING_INPUT,
@@ -17,7 +16,7 @@ from boraflow.engine.transitions import (
     UP_FOR_RESCHEDULE,
     UP_FOR_RETRY,
 )
-from boraflow.model.states import RUN_FINISHED, RunState
+from boraflow.model.states import LANE_KINDS, RUN_FINISHED, AttemptKind, RunState
 
 
 def check(state: State) -> None:
@@ -27,6 +26,7 @@ def check(state: State) -> None:
     _check_counts(state)
     _check_attempts(state)
     _check_assets(state)
+    _check_watches(state)
     _check_sessions(state)
     _check_limits(state)
     _check_progress(state)
@@ -130,14 +130,37 @@ def _check_assets(state: State) -> None:
     indexed = {(leaf, dag_id) for leaf, dags in state.asset_consumers.items() for dag_id in dags}
     assert known == indexed, f"who waits for assets: {known ^ indexed}"
     for dag in state.dags.values():
+        for key, pending in dag.pending_partitions.items():
+            assert pending, f"nothing pends for partition {key} of {dag.row.dag_id}"
+            assert all(i == row.event_id and row.partition_key == key for i, row in pending.items())
+        assert dag.due_partitions.keys() <= dag.pending_partitions.keys()
         for (name, uri), row in dag.asset_queue.items():
             assert row.key == (dag.row.dag_id, name, uri), row
+
+
+def _check_watches(state: State) -> None:
+    timed = {id(about) for _, _, _, about in state.timers}
+    holders: dict[str, str] = {}
+    for attempt_id, attempt in state.attempts.items():
+        if attempt.row.kind is AttemptKind.WATCH:
+            assert attempt.watch is not None, f"{attempt_id}: of no watch"
+            key = attempt.watch.key
+            assert key not in holders, f"watch {key}: {holders.get(key)} and {attempt_id} at once"
+            holders[key] = attempt_id
+            assert attempt.watch.attempt is attempt, f"{attempt_id}: its watch has another"
+    for key, watch in state.watches.items():
+        if watch.attempt is None:
+            placed = key in state.waiting_watches or id(watch) in timed or state.to_watch
+            assert placed, f"watch {key} is forgotten"
+        else:
+            assert key not in state.waiting_watches, f"watch {key} has an attempt and waits for one"
+        assert watch.payload or watch.attempt is not None, f"watch {key} is kept for nothing"
 
 
 def _check_sessions(state: State) -> None:
     total = 0
     for session in state.sessions.values():
-        waits = sum(a.row.kind is WAIT for a in session.attempts.values())
+        waits = sum(a.row.kind in LANE_KINDS for a in session.attempts.values())
         assert session.lane_used == waits, f"{session.row.name}: lane slots"
         assert session.used == len(session.attempts) - waits, f"{session.row.name}: slots"
         total += session.used

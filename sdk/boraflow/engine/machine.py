@@ -19,6 +19,7 @@ from boraflow.engine import (
     backfills,
     calendar,
     callbacks,
+    clock,
     executors,
     explain,
     hitl,
@@ -27,6 +28,7 @@ from boraflow.engine import (
     placement,
     readiness,
     runs,
+    watchers,
 )
 from boraflow.engine.commands import AskRuns, Commit, Ready, Reply
 from boraflow.engine.events import (
@@ -35,6 +37,7 @@ from boraflow.engine.events import (
     AttemptsClosed,
     AttemptsStarted,
     ClearTasks,
+    ClockJumped,
     CommitLanded,
     ControlBackfill,
     CreateBackfill,
@@ -74,7 +77,7 @@ from boraflow.engine.transitions import (
     SCHEDULED,
 )
 from boraflow.model.rows import AttemptRow, DagRow, Micros, RunRow, TaskRow
-from boraflow.model.states import AttemptKind, Outcome, RunState
+from boraflow.model.states import RUN_FINISHED, AttemptKind, Outcome, RunState
 
 _REMEMBERED_COMMANDS = 1000
 
@@ -95,6 +98,7 @@ class Engine:
             ExecutorDetached: lambda e: executors.detached(self.state, e.executor_id),
             ExecutorGone: lambda e: executors.gone(self.state, e.executor_id),
             LeasesExtended: self._leases_extended,
+            ClockJumped: lambda e: clock.jumped(self.state, e),
             Requested: self._requested,
             Answered: self._answer,
             DagPublished: self._dag_published,
@@ -139,8 +143,7 @@ class Engine:
         state = self.state
         due = state.timers[0][0] if state.timers else None
         if state.queued_since:
-            first = next(iter(state.queued_since.values()))
-            at = Micros(first.row.opened_at + micros(state.settings.queued_timeout))
+            at = next(iter(state.queued_since.values())).queued_until
             due = at if due is None else min(due, at)
         return due
 
@@ -211,6 +214,10 @@ class Engine:
                     except Exception as err:  # noqa: BLE001 - confined to its DAG
                         state.fault(err, None, dag.row.dag_id)
                 continue
+            if state.to_watch:
+                state.to_watch = False
+                watchers.settle(state)
+                continue
             return
 
     # --- the commit ------------------------------------------------------------------------------
@@ -280,6 +287,13 @@ class Engine:
             commit.asset_consumptions, state.asset_consumptions = state.asset_consumptions, []
             commit.asset_queue = [replace(row) for row in state.asset_queue.values()]
             state.asset_queue = {}
+        if state.partition_events or state.dropped_partition_events or state.partition_consumptions:
+            commit.partition_events = list(state.partition_events.values())
+            state.partition_events = {}
+            commit.dropped_partition_events = list(state.dropped_partition_events)
+            state.dropped_partition_events = {}
+            commit.partition_consumptions = state.partition_consumptions
+            state.partition_consumptions = []
         return commit
 
     # --- events ----------------------------------------------------------------------------------
@@ -327,7 +341,11 @@ class Engine:
             runs.forget_landed(self.state)
 
     def _manifest_moved(self, event: ManifestMoved) -> None:
-        self.state.manifests[event.bundle] = event.manifest
+        state = self.state
+        state.manifests[event.bundle] = event.manifest
+        for run in state.runs.values():
+            if run.graph.dag.disable_bundle_versioning and run.row.state not in RUN_FINISHED:
+                runs.take_files(state, run)
 
     def _dag_published(self, event: DagPublished) -> None:
         state = self.state
@@ -339,6 +357,7 @@ class Engine:
             row.fileloc = dag.spec.fileloc
             calendar.published(state, dag, None)
             assets.published(state, dag, None)
+            watchers.published(state, dag)
             return
         row = dag.row
         if row.active and row.version == event.version and row.spec_json == event.spec_json:
@@ -357,6 +376,7 @@ class Engine:
         row.fileloc = dag.spec.fileloc
         calendar.published(state, dag, before)
         assets.published(state, dag, before)
+        watchers.published(state, dag)
         state.to_start[row.dag_id] = dag
 
     def _dag_removed(self, event: DagRemoved) -> None:
@@ -364,6 +384,7 @@ class Engine:
         if dag is not None and dag.row.active:
             dag.row.active = False
             assets.removed(self.state, dag)
+            watchers.moved(self.state, dag.row.dag_id)
 
     def _pools_changed(self, event: PoolsChanged) -> None:
         pools = self.state.pools
@@ -462,22 +483,31 @@ class Engine:
         self._restore_attempts(snapshot)
         self._restore_runs(snapshot)
         self._restore_callbacks()
+        for attempt in tuple(state.attempts.values()):
+            if watchers.is_watch(attempt):
+                watchers.restored(state, attempt)
         for result in [a.row.result for a in list(state.attempts.values()) if _unfolded(a)]:
             assert result is not None
             attempts.closed(state, result, state.attempts[result.attempt_id].row.released)
         for run in tuple(state.runs.values()):
             for task in run.tasks():
                 _settle_restored(state, task)
-        oldest_first = sorted(state.queued_since.items(), key=lambda item: item[1].row.opened_at)
+        oldest_first = sorted(state.queued_since.items(), key=lambda item: item[1].queued_until)
         state.queued_since.clear()
         state.queued_since.update(oldest_first)
         for queued in snapshot.asset_queue:
             dag = state.dags.get(queued.dag_id)
             if dag is not None:
                 dag.asset_queue[queued.name, queued.uri] = replace(queued)
+        for pending in snapshot.partition_events:
+            dag = state.dags.get(pending.dag_id)
+            if dag is not None:
+                rows = dag.pending_partitions.setdefault(pending.partition_key, {})
+                rows[pending.event_id] = pending
         for dag in state.dags.values():
             calendar.restored(state, dag)
             assets.restored(state, dag)
+            watchers.published(state, dag)
             if dag.queued or dag.backfill is not None:
                 state.to_start[dag.row.dag_id] = dag
         assets.changed(state, AssetsChanged(snapshot.asset_events))
@@ -614,7 +644,10 @@ def _settle_restored(state: State, task: Task) -> None:
     """Make a task go on from its row: a timer, a place in a lane, or an attempt that is gone."""
     row = task.row
     if row.state is QUEUED and task.attempt is not None:
-        state.queued_since.setdefault(task.attempt.row.attempt_id, task.attempt)
+        queued = task.attempt
+        until = queued.row.opened_at + micros(state.settings.queued_timeout)
+        queued.queued_until = row.deadline or Micros(until)
+        state.queued_since.setdefault(queued.row.attempt_id, queued)
     if task.attempt is None and row.state in (QUEUED, RUNNING, RESTARTING):
         attempt = state.attempts.get(row.attempt_id) if row.attempt_id else None
         if attempt is None or attempt.result is not None:

@@ -16,8 +16,8 @@ from boraflow.engine.commands import AssignAttempt
 from boraflow.engine.settings import micros
 from boraflow.engine.state import Attempt, Entry, Lane, NodeRun, Session, State, Task
 from boraflow.engine.transitions import DEFERRED, SCHEDULED, Cause, move
-from boraflow.model.rows import AttemptRow, Micros
-from boraflow.model.states import AttemptKind, RunState
+from boraflow.model.rows import AttemptRow, Micros, RunRow
+from boraflow.model.states import LANE_KINDS, AttemptKind, RunState
 
 TRY = AttemptKind.TRY
 POKE = AttemptKind.POKE
@@ -41,6 +41,8 @@ def enqueue(state: State, task: Task) -> None:
         lane = _wait_lane(state, task)
     else:
         lane = nr.lanes[0]
+        if nr.node.spec.try_queues:
+            lane = _lane_of(state, nr, nr.node.spec.queue_of(row.try_number))
     task.token = token = state.tick()
     run = task.run.row
     date = run.logical_date if run.logical_date is not None else run.run_after
@@ -62,12 +64,19 @@ def leave(state: State, task: Task) -> None:
             state.wake(limit, lane)
 
 
-def _lanes(state: State, nr: NodeRun) -> tuple[Lane, Lane]:
+def _lanes(state: State, nr: NodeRun) -> tuple[Lane, ...]:
+    """Return the lane of its tries, that of its waits, and those of tries that go elsewhere."""
     spec = nr.node.spec
     return (
-        state.lane(spec.queue, spec.executor, spec.pool, spec.pool_slots, waits=False),
+        _lane_of(state, nr, spec.queue),
         state.lane(spec.queue, spec.executor, "", 0, waits=True),
+        *(_lane_of(state, nr, queue) for queue in spec.try_queues),
     )
+
+
+def _lane_of(state: State, nr: NodeRun, queue: str) -> Lane:
+    spec = nr.node.spec
+    return state.lane(queue, spec.executor, spec.pool, spec.pool_slots, waits=False)
 
 
 def _wait_lane(state: State, task: Task) -> Lane:
@@ -155,9 +164,11 @@ class _Round:
 
 def place(state: State) -> None:
     """Hand out what can be handed out now."""
-    if not state.busy_lanes and not state.waiting_callbacks:
+    if not state.busy_lanes and not state.waiting_callbacks and not state.waiting_watches:
         return
     room = _Round(state)
+    if state.waiting_watches:
+        _place_watches(state, room)
     if state.waiting_callbacks:
         _place_callbacks(state, room)
     heads: list[tuple[int, int, int, int, Lane]] = [
@@ -277,6 +288,7 @@ def _open(
         row.queued_at = now
         row.deadline = Micros(now + micros(state.settings.queued_timeout))
         move(state, task, Cause.PLACED)
+        attempt.queued_until = row.deadline
         state.queued_since[attempt_row.attempt_id] = attempt
     else:
         state.touch(task)
@@ -298,6 +310,7 @@ def _open(
             spec.environment,
             row.start_date,
             row.poke_start,
+            0.0 if row.poke_start is None else max(0.0, (now - row.poke_start) / 1_000_000),
             row.reschedules,
             row.scheduled_at,
         )
@@ -309,7 +322,7 @@ def hold(state: State, attempt: Attempt, session: Session) -> None:
     attempt.session = session
     attempt.held = True
     session.attempts[attempt.row.attempt_id] = attempt
-    if attempt.row.kind is WAIT:
+    if attempt.row.kind in LANE_KINDS:
         session.lane_used += 1
     else:
         session.used += 1
@@ -324,11 +337,11 @@ def let_go(state: State, attempt: Attempt) -> None:
     session = attempt.session
     if session is not None:
         session.attempts.pop(attempt.row.attempt_id, None)
-        if attempt.row.kind is WAIT:
+        if attempt.row.kind in LANE_KINDS:
             session.lane_used -= 1
         else:
             session.used -= 1
-    if attempt.row.kind is not WAIT:
+    if attempt.row.kind not in LANE_KINDS:
         state.slots_used -= 1
     if attempt.pool is not None:
         attempt.pool.used -= attempt.slots
@@ -336,6 +349,51 @@ def let_go(state: State, attempt: Attempt) -> None:
         limit.used -= 1
         if limit.parked:
             state.wake(limit)
+
+
+def _place_watches(state: State, room: _Round) -> None:
+    """Hand out watches: to whoever serves the default queue, else to anybody."""
+    served = any(takes_work(s) and "default" in s.row.queues for s in state.sessions.values())
+    queue = "default" if served else None
+    for key, watch in tuple(state.waiting_watches.items()):
+        if not room.has_room(queue, None, waits=True):
+            return
+        dag = state.dags[watch.payload["dag_id"]]
+        session = room.take(queue, None, waits=True)
+        del state.waiting_watches[key]
+        row = AttemptRow(
+            state.mint(),
+            AttemptKind.WATCH,
+            "",
+            executor_id=session.row.executor_id,
+            task_id=key,
+            opened_at=state.now,
+            payload_json=json.dumps({"watch": {"key": key, **watch.payload}}),
+        )
+        attempt = Attempt(row, None, None)
+        attempt.watch = watch
+        watch.attempt = attempt
+        hold(state, attempt, session)
+        attempt.sequence = state.sequence + 1
+        state.attempts[row.attempt_id] = attempt
+        attempt.queued_until = Micros(state.now + micros(state.settings.queued_timeout))
+        state.queued_since[row.attempt_id] = attempt
+        state.new_attempts.append(row)
+        # It is of no run: what its code sees of one is the DAG that it comes from.
+        run = RunRow(
+            row.attempt_id,
+            dag.row.dag_id,
+            "",
+            dag_version=dag.row.version,
+            manifest=state.manifests.get(dag.row.bundle, ""),
+            run_after=state.now,
+        )
+        environment = next((t.environment for t in dag.spec.tasks), None)
+        state.after.append(
+            AssignAttempt(
+                session.row.executor_id, row, run, dag.spec.fileloc, 0, None, None, environment
+            )
+        )
 
 
 def unpark(state: State, tasks: list[Task]) -> None:
@@ -367,6 +425,7 @@ def _place_callback(state: State, attempt: Attempt, session: Session) -> None:
     attempt.row = row
     hold(state, attempt, session)
     attempt.sequence = state.sequence + 1
+    attempt.queued_until = Micros(state.now + micros(state.settings.queued_timeout))
     state.queued_since[row.attempt_id] = attempt
     # A row that waited in this very commit is replaced rather than sent twice.
     for i, pending in enumerate(state.new_attempts):

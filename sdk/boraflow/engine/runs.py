@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from boraflow.engine import callbacks, deadlines, mapping, past
+from boraflow.engine import callbacks, deadlines, mapping, past, watchers
 from boraflow.engine.attempts import end
 from boraflow.engine.placement import unpark
-from boraflow.engine.settings import micros
+from boraflow.engine.settings import iso, micros
 from boraflow.engine.state import Attempt, Backfill, Dag, Gate, NodeRun, Run, State, Task
 from boraflow.engine.transitions import CATEGORY, FINISHED, NONE, Cause
 from boraflow.model.graph import Node
@@ -77,6 +77,37 @@ def create(state: State, dag: Dag, row: RunRow, backfill: Backfill | None = None
     deadlines.arm(state, run)
     past.created(state, dag, run)
     return run
+
+
+def create_by_assets(
+    state: State,
+    dag: Dag,
+    run_after: Micros,
+    partition_key: str | None = None,
+    partition_date: Micros | None = None,
+) -> str:
+    """Create the run that asset events set off, and return its key."""
+    row = dag.row
+    run_key = state.mint()
+    create(
+        state,
+        dag,
+        RunRow(
+            run_key,
+            row.dag_id,
+            f"asset_triggered__{iso(run_after)}_{run_key}",
+            RunType.ASSET_TRIGGERED,
+            RunState.QUEUED,
+            row.version,
+            state.manifests.get(row.bundle, ""),
+            run_after=run_after,
+            queued_at=state.now,
+            actor="assets",
+            partition_key=partition_key,
+            partition_date=partition_date,
+        ),
+    )
+    return run_key
 
 
 def _in_dates(node: Node, row: RunRow) -> bool:
@@ -276,21 +307,27 @@ def _start(state: State, run: Run) -> None:
     row = run.row
     row.state = RunState.RUNNING
     row.start_date = state.now
-    row.end_date = None
+    row.end_date = row.deadline = None
     if run.backfill is not None:
         run.backfill.running += 1
     else:
         run.dag.running += 1
     state.touch_run(run)
     arm_timeout(state, run)
+    callbacks.tell_listeners(state, run)
     wake_up(state, run)
 
 
 def arm_timeout(state: State, run: Run) -> None:
     """Set the timer of a running run's ``dagrun_timeout``."""
+    row = run.row
     timeout = run.graph.dag.dagrun_timeout
-    if timeout is not None and run.row.start_date is not None:
-        state.at(Micros(run.row.start_date + micros(timeout)), _timed_out, run)
+    if timeout is None or row.start_date is None:
+        return
+    if row.deadline is None:
+        row.deadline = Micros(row.start_date + micros(timeout))
+        state.touch_run(run)
+    state.at(row.deadline, _timed_out, run)
 
 
 def wake_up(state: State, run: Run) -> None:
@@ -338,8 +375,8 @@ def _timed_out(state: State, run: Run) -> None:
         row.state is not RunState.RUNNING
         or state.runs.get(row.run_key) is not run
         or timeout is None
-        or row.start_date is None
-        or row.start_date + micros(timeout) > state.now
+        or row.deadline is None
+        or row.deadline > state.now
     ):
         return
     for task in run.tasks():
@@ -382,6 +419,7 @@ def finish(
         if outcome is RunState.FAILED:
             state.tell_people(run, "", "scheduler", "run_failed", reason)
         callbacks.run_finished(state, run)
+    callbacks.tell_listeners(state, run)
     if outcome is RunState.SUCCESS:
         deadlines.met(state, run)
     run.finish_sequence = state.sequence + 1
@@ -420,14 +458,25 @@ def _count_failures(state: State, run: Run, outcome: RunState) -> None:
     state.touch_dag(dag)
     if failures + 1 >= most and not dag.row.paused:
         dag.row.paused = True
+        watchers.moved(state, dag.row.dag_id)
         state.tell_people(
             run, "", "scheduler", "dag_paused", f"{failures + 1} runs failed in a row"
         )
 
 
+def take_files(state: State, run: Run) -> None:
+    """A run that is not pinned to the files it began with goes on with the present ones."""
+    newest = state.manifests.get(run.dag.row.bundle, run.row.manifest)
+    if run.row.manifest != newest:
+        run.row.manifest = newest
+        state.touch_run(run)
+
+
 def requeue(state: State, run: Run) -> None:
     """A finished run is to run again."""
     row = run.row
+    if run.graph.dag.disable_bundle_versioning:
+        take_files(state, run)
     row.queued_at = state.now
     row.clear_number += 1
     deadlines.queued_again(state, run)

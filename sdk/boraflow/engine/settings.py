@@ -36,6 +36,8 @@ class EngineSettings:
     """Most attempts in worker slots at once over all executors; 0 is the sum of their slots."""
     max_map_length: int = 1024
     max_backfill_dates: int = 100_000
+    partition_mapper_max_downstream_keys: int = 1000
+    """Of how many partitions of a DAG one asset event may be part, unless its mapper says."""
     webhook_url: str = ""
     """Where failed runs are reported, through a callback attempt; empty is nowhere."""
     rerun_with_latest_version: bool = False

@@ -17,6 +17,7 @@ from boraflow.engine.commands import (
     Ask,
     AssetConsumption,
     CloseAttempt,
+    PartitionConsumption,
     Reply,
     StoryEntry,
 )
@@ -30,6 +31,7 @@ from boraflow.model.rows import (
     DagRow,
     ExecutorRow,
     Micros,
+    PartitionEventRow,
     PoolRow,
     RunRow,
     TaskKey,
@@ -40,6 +42,7 @@ from boraflow.model.states import AttemptKind, Outcome, TaskState
 
 if TYPE_CHECKING:
     from boraflow.engine.events import Answered
+    from boraflow.model.partitions import PartitionMapping
     from boraflow.model.timetables import Timetable
 
 DONE = 32
@@ -186,7 +189,7 @@ class NodeRun:
         """How many instances are in state none."""
         self.unfinished = 0
         self.limits: tuple[Limit, ...] | None = None
-        self.lanes: tuple[Lane, Lane] | None = None
+        self.lanes: tuple[Lane, ...] | None = None
 
 
 class Task:
@@ -300,12 +303,28 @@ class Previous:
         self.any_earlier: dict[str, bool] = {}
 
 
+class Watch:
+    """A trigger that watches assets, and the attempt that runs it."""
+
+    __slots__ = ("attempt", "due", "failures", "key", "payload")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.payload: dict[str, Any] = {}
+        """What an attempt of it is given; empty when nobody wants it any more."""
+        self.attempt: Attempt | None = None
+        """The one that is not yet both closed and released."""
+        self.failures = 0
+        self.due: Micros | None = None
+        """It is not handed out before."""
+
+
 class Attempt:
     """One hand-out and what it holds."""
 
     __slots__ = (
-        "closing", "held", "limits", "pool", "released", "result", "row", "run", "seeking",
-        "sequence", "session", "slots", "task",
+        "closing", "held", "limits", "pool", "queued_until", "released", "result", "row", "run",
+        "seeking", "sequence", "session", "slots", "task", "watch",
     )  # fmt: skip
 
     def __init__(self, row: AttemptRow, run: Run | None, task: Task | None) -> None:
@@ -327,6 +346,9 @@ class Attempt:
         """It counts against its session and its limits."""
         self.sequence = 0
         """Number of the commit that opens it."""
+        self.watch: Watch | None = None
+        self.queued_until = Micros(0)
+        """While it is among ``queued_since``: it is taken back then."""
 
 
 class Backfill:
@@ -362,8 +384,8 @@ class Dag:
     """A DAG, its unfinished runs and its calendar."""
 
     __slots__ = (
-        "active", "asking", "asset_leaves", "asset_queue", "backfill", "dirty", "graphs", "queued",
-        "row", "running", "runs", "spec_cache", "start_timer", "timer", "timetable_cache",
+        "active", "asking", "asset_leaves", "asset_queue", "backfill", "dirty", "due_partitions",
+        "graphs", "mapping_cache", "pending_partitions", "queued", "row", "running", "runs", "spec_cache", "start_timer", "timer", "timetable_cache",
         "tis_limits",
     )  # fmt: skip
 
@@ -387,6 +409,11 @@ class Dag:
         """What it has got so far of the assets it waits for, by name and URI."""
         self.asset_leaves: frozenset[tuple[str, str]] = frozenset()
         """Its keys in :attr:`State.asset_consumers`."""
+        self.mapping_cache: PartitionMapping | None = None
+        self.pending_partitions: dict[str, dict[int, PartitionEventRow]] = {}
+        """What it has got so far for partitions of its own, by key and event."""
+        self.due_partitions: dict[str, None] = {}
+        """Keys that got something since they were last judged."""
         self.timer: Micros | None = None
         self.start_timer: Micros | None = None
         self.dirty = False
@@ -424,6 +451,13 @@ class State:
         """DAGs that wait for assets, by how they name one: (``name``, ``uri`` or ``alias``; value)."""
         self.asset_events_seen: OrderedDict[int, None] = OrderedDict()
         """Asset events folded in, so that repeats are known."""
+        self.watching: dict[str, tuple[tuple[str, dict[str, Any], dict[str, str]], ...]] = {}
+        """What DAGs want watched: key, trigger and asset of each watcher, by DAG."""
+        self.watches: dict[str, Watch] = {}
+        self.waiting_watches: dict[str, Watch] = {}
+        """Those that no executor has."""
+        self.to_watch = False
+        """Watches are to be settled."""
         self.lease_floor: Micros = Micros(0)
         self.slots_used = 0
         self.lanes: dict[tuple[str, str | None, str, int, bool], Lane] = {}
@@ -466,6 +500,9 @@ class State:
         self.asset_consumptions: list[AssetConsumption] = []
         self.asset_queue: dict[tuple[str, str, str], AssetQueueRow] = {}
         self.dropped_asset_queue: dict[tuple[str, str, str], None] = {}
+        self.partition_events: dict[tuple[str, str, int], PartitionEventRow] = {}
+        self.dropped_partition_events: dict[tuple[str, str, int], None] = {}
+        self.partition_consumptions: list[PartitionConsumption] = []
         self.after: list[After] = []
         self.asks_out: list[Ask] = []
         # Asks in flight, and runs kept while their answers may be older than memory.
@@ -551,6 +588,15 @@ class State:
         """Have a row of the asset queue deleted by the next commit."""
         self.asset_queue.pop(row.key, None)
         self.dropped_asset_queue[row.key] = None
+
+    def forget_partition_event(self, row: PartitionEventRow) -> None:
+        """A pending event became part of a run, whose commit deletes it."""
+        self.partition_events.pop(row.key, None)
+
+    def drop_partition_event(self, row: PartitionEventRow) -> None:
+        """Have a pending event deleted by the next commit."""
+        self.forget_partition_event(row)
+        self.dropped_partition_events[row.key] = None
 
     def see_asset_event(self, event_id: int) -> None:
         """Know a repeat of this event."""

@@ -38,6 +38,7 @@ class RunContext:
     conf: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     partition_key: str | None = None
+    partition_date: Micros | None = None
     prev_success: dict[str, Micros | None] | None = None
     """``logical_date, interval_start, interval_end, start_date, end_date`` of the previous successful run;
     None here means: ask :meth:`Comms.previous_success` when a template needs it."""
@@ -63,6 +64,9 @@ class AttemptRequest:
     start_date: Micros | None = None
     """Start of this try's first attempt, when this is not it."""
     poke_start: Micros | None = None
+    elapsed: float = 0.0
+    """Seconds since this try's first attempt began, when this is not it. What follows is counted from here on a
+    monotonic clock."""
     reschedules: int = 0
     memory_limit_mb: int | None = None
     scheduled_at: Micros | None = None
@@ -106,6 +110,24 @@ class Comms(Protocol):
         include_prior_dates: bool,
     ) -> list[tuple[str, int, str]]:
         """Return (task_id, map_index, JSON text) of all matching values, by task then index."""
+        ...
+
+    def get_mapped_item(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: int | None,
+        key: str,
+        position: int,
+        batch: str,
+    ) -> tuple[int, str | None] | None:
+        """Return how many values there are to map over, and the JSON text of the one at ``position``.
+
+        They are the items of one XCom that is a list, or with ``map_index`` None the XComs of all instances of
+        the task. None: it is no list, or not there. Who asks with the same ``batch`` may be answered from one
+        reading: the instances that were expanded together, so that each need not get all the values.
+        """
         ...
 
     def get_variable(self, key: str) -> str | None: ...
@@ -156,6 +178,22 @@ class Comms(Protocol):
 
     def check_assets(self, assets: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return those of the assets (``name``, ``uri``) that must not be used: another has their name or URI."""
+        ...
+
+    def get_state(self, scope: dict[str, Any], key: str) -> str | None:
+        """Return the JSON text of an entry of a state store, or None. The scope is ``{"task": [dag_id, run_id,
+        task_id, map_index]}``, always the asking attempt's own, or ``{"asset": {"name": ...}}`` or ``{"uri": ...}``.
+        """
+        ...
+
+    def set_state(
+        self, scope: dict[str, Any], key: str, value_json: str, retention_us: int | None
+    ) -> str:
+        """Write an entry, kept for so long: None is as the metastore is set, 0 for ever. Return a warning, or ""."""
+        ...
+
+    def delete_state(self, scope: dict[str, Any], key: str | None) -> None:
+        """Delete an entry, or all of the scope."""
         ...
 
     def set_rendered_fields(self, fields: dict[str, Any]) -> None:

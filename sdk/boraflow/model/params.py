@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
+from datetime import date, datetime, time
 from typing import Any
 
 
@@ -62,13 +65,54 @@ def _check_value(value: Any, schema: dict[str, Any]) -> str:
     import jsonschema
 
     try:
-        jsonschema.validate(value, schema, format_checker=jsonschema.FormatChecker())
+        jsonschema.validate(value, schema, format_checker=format_checker())
     except jsonschema.ValidationError as err:
         where = "".join(f"[{p!r}]" for p in err.absolute_path)
         return f"{where}{' ' if where else ''}{err.message}"
     except jsonschema.SchemaError as err:
         return f"its schema is invalid: {err.message}"
     return ""
+
+
+def format_checker() -> Any:
+    """Return what checks the formats of a schema, beside its types, wherever a param is looked at."""
+    global _checker
+    if _checker is None:
+        from jsonschema import FormatChecker
+
+        checker = FormatChecker(formats=("email", "ipv4", "ipv6", "regex", "uuid"))
+
+        def parser(parse: Callable[[str], object]) -> Callable[[object], bool]:
+            def check(value: object) -> bool:
+                if isinstance(value, str):
+                    parse(value)
+                return True
+
+            return check
+
+        checker.checks("date", raises=ValueError)(parser(date.fromisoformat))
+        checker.checks("date-time", raises=ValueError)(parser(_moment))
+        checker.checks("time", raises=ValueError)(parser(time.fromisoformat))
+        checker.checks("duration", raises=ValueError)(parser(_duration))
+        _checker = checker
+    return _checker
+
+
+def _moment(text: str) -> None:
+    """A date, a time and an offset, as RFC 3339 has them; ``fromisoformat`` alone takes a bare date."""
+    if text[10:11] not in ("T", "t", " ") or datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError(text)
+
+
+def _duration(text: str) -> None:
+    if not _DURATION.match(text):
+        raise ValueError(text)
+
+
+_DURATION = re.compile(
+    r"P(?!$)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+([.,]\d+)?S)?)?$"
+)
+_checker: Any = None
 
 
 def _kind(value: Any) -> str:

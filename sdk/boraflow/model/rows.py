@@ -87,7 +87,13 @@ class RunRow:
     clear_number: int = 0
     actor: str = ""
     """Who or what asked for it."""
+    deadline: Micros | None = None
+    """When a RUNNING one has used up its ``dagrun_timeout``; None is never."""
     row_version: int = 0
+    partition_key: str | None = None
+    """Which partition it is for, where its DAG has partitions."""
+    partition_date: Micros | None = None
+    """The moment that the key stands for, where it stands for one."""
 
 
 @dataclass(slots=True)
@@ -124,7 +130,8 @@ class TaskRow:
     """What a resume needs: ``{"method": str, "kwargs": {...}, "event": ...}``; None outside deferral."""
     rendered_map_index: str | None = None
     poke_start: Micros | None = None
-    """First poke of this try: where a sensor's timeout counts from."""
+    """Start of this try's first attempt on the scheduler's clock, moved along when that jumps: what limits
+    over several attempts (a sensor's timeout, a deferred task's execution timeout) count from."""
     reschedules: int = 0
     row_version: int = 0
 
@@ -262,6 +269,8 @@ class AssetEventRow:
     """Aliases through which it was written."""
     time: Micros = Micros(0)
     partition_key: str = ""
+    partition_date: Micros | None = None
+    """Of the run that emitted it, where that is for the same partition."""
 
 
 @dataclass(slots=True)
@@ -283,6 +292,30 @@ class AssetQueueRow:
     @property
     def key(self) -> tuple[str, str, str]:
         return (self.dag_id, self.name, self.uri)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionEventRow:
+    """An event pends for a partition of a DAG that waits for partitioned assets."""
+
+    dag_id: str
+    partition_key: str
+    """Of the DAG's run."""
+    event_id: int
+    name: str
+    uri: str
+    aliases: tuple[str, ...] = ()
+    source_key: str = ""
+    """The event's own partition key."""
+    time: Micros = Micros(0)
+    partition_date: Micros | None = None
+    """Of the run that emitted it, where the DAG's mapper says that it holds."""
+    fingerprint: str = ""
+    """Of the mappers that it was judged by."""
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return (self.dag_id, self.partition_key, self.event_id)
 
 
 def as_json_dict(row: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ Lengths of time are seconds (float). Dates are ISO 8601 strings with an offset.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import typing
 from dataclasses import dataclass, field
@@ -95,6 +94,8 @@ class TaskSpec:
     try_weights: tuple[int, ...] = ()
     """What a priority strategy says for each try, the last for those beyond; instead of the rule."""
     queue: str = "default"
+    try_queues: tuple[str, ...] = ()
+    """What a cluster policy says for each try, the last for those beyond; instead of the queue."""
     pool: str = "default_pool"
     pool_slots: int = 1
     max_active_tis_per_dag: int | None = None
@@ -131,7 +132,18 @@ class TaskSpec:
     template_fields: tuple[str, ...] = ()
     map_index_template: str | None = None
     extra_links: tuple[str, ...] = ()
+    """What its links to other systems are called."""
+    extra_link_keys: tuple[str, ...] = ()
+    """Keys of the XComs that keep them, in the same order."""
     params: dict[str, Any] = field(default_factory=dict)
+    returns_dag_result: bool = False
+    """Its return value is the run's result."""
+
+    def queue_of(self, try_number: int) -> str:
+        """Return the queue that a try goes to."""
+        if not self.try_queues:
+            return self.queue
+        return self.try_queues[min(max(try_number, 1), len(self.try_queues)) - 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +163,8 @@ class DeadlineSpec:
     """When a run should have succeeded; its callback is in the file, at the same place of the DAG's list."""
 
     reference: str
-    """``dagrun_logical_date``, ``dagrun_queued_at``, ``fixed_datetime`` or ``average_runtime``."""
+    """``dagrun_logical_date``, ``dagrun_queued_at``, ``fixed_datetime``, ``average_runtime`` or ``custom``, which
+    a callback attempt works out."""
     interval: float = 0.0
     """Seconds after the reference."""
     name: str = ""
@@ -161,6 +174,8 @@ class DeadlineSpec:
     """For ``average_runtime``: over at most so many runs."""
     min_runs: int = 10
     """With fewer there is no deadline."""
+    at_queueing: bool = False
+    """For ``custom``: it is worked out again when its run is queued again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +192,8 @@ class DagSpec:
     asset_condition: dict[str, Any] | None = None
     """Assets it is scheduled on, beside the timetable: ``{"asset": {"name", "uri", ...}}``, ``{"alias": {"name"}}``,
     ``{"ref": {"name" or "uri"}}``, ``{"all": [...]}`` or ``{"any": [...]}``."""
+    partition_mapping: dict[str, Any] | None = None
+    """Set when it waits for partitions of those assets: see :class:`boraflow.model.partitions.PartitionMapping`."""
     timezone: str = "UTC"
     start_date: str | None = None
     end_date: str | None = None
@@ -196,8 +213,12 @@ class DagSpec:
     callbacks: tuple[str, ...] = ()
     """Which of ``success``, ``failure`` callbacks the DAG has."""
     deadlines: tuple[DeadlineSpec, ...] = ()
+    listeners: tuple[str, ...] = ()
+    """Which states of its runs plugins hear of: ``running``, ``success``, ``failed``."""
     allowed_run_types: tuple[str, ...] | None = None
     rerun_with_latest_version: bool | None = None
+    disable_bundle_versioning: bool = False
+    """Attempts of a run that has begun take the files as they are then."""
     tasks: tuple[TaskSpec, ...] = ()
     """In topological order, ties by position in the file."""
     groups: tuple[GroupSpec, ...] = ()
@@ -278,4 +299,6 @@ def dag_from_json(text: str | bytes) -> DagSpec:
 
 def spec_digest(spec: DagSpec) -> str:
     """Return the SHA-256 of the canonical JSON, hexadecimal: equal digests, equal behaviour."""
+    import hashlib
+
     return hashlib.sha256(to_json(spec).encode()).hexdigest()

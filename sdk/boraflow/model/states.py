@@ -95,6 +95,12 @@ class AttemptKind(StrEnum):
     """Run ``next_method`` of a deferred task with its trigger's event (same try)."""
     CALLBACK = "callback"
     """Run callbacks whose worker is gone, or a DAG's."""
+    WATCH = "watch"
+    """Run the trigger of an asset's watcher in the async lane, of no run, until told to stop."""
+
+
+LANE_KINDS = frozenset({AttemptKind.WAIT, AttemptKind.WATCH})
+"""Those that take a place in an async lane rather than a worker slot."""
 
 
 class Outcome(StrEnum):

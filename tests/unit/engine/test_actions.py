@@ -206,6 +206,22 @@ def test_a_run_is_pinned_to_version_and_manifest():
     assert list(w.states("r2")) == ["a", "b", "c"]
 
 
+def test_a_run_without_bundle_versioning_goes_on_with_new_files():
+    w = World(arrows("a > b", disable_bundle_versioning=True))
+    w.trigger()
+    w.store.manifests["dags"] = "m2"
+    w.step(ManifestMoved("dags", "m2"))
+    w.finish("a")
+    assert w.run().manifest == "m2"
+    assert w.find("b")[1].run.manifest == "m2"
+    w.finish("b")
+    w.store.manifests["dags"] = "m3"
+    w.step(ManifestMoved("dags", "m3"))
+    assert w.run().manifest == "m2"
+    w.ok(ClearTasks("d", ("r1",), ("b",)))
+    assert w.find("b")[1].run.manifest == "m3"
+
+
 # --- clear ---------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 
-from boraflow.model.states import AttemptKind, Outcome
+from boraflow.engine.events import MarkRun
+from boraflow.model.states import AttemptKind, Outcome, RunState
 from tests.support.engine import World, arrows, dag, task
 
 
@@ -182,3 +183,24 @@ def test_a_callback_whose_queue_nobody_serves_runs_anywhere():
     w.trigger()
     w.finish("a")
     assert len(payloads(w)) == 1
+
+
+def test_listeners_hear_of_each_state_of_a_run():
+    w = World(arrows("a", listeners=("running", "failed")))
+    w.trigger()
+    (payload,) = payloads(w)
+    assert (payload["callbacks"], payload["state"]) == (["listener_running"], "running")
+    w.finish("")
+    w.finish("a")
+    assert payloads(w) == []
+    w.trigger(run_id="r2")
+    w.finish("")
+    w.fail("a")
+    (payload,) = payloads(w)
+    assert (payload["callbacks"], payload["reason"]) == (["listener_failed"], "task_failure")
+    w.finish("")
+    w.trigger(run_id="r3")
+    w.finish("")
+    w.ok(MarkRun("d", "r3", RunState.FAILED))
+    w.obey_cancels()
+    assert [p["callbacks"] for p in payloads(w)] == [["listener_failed"]]

@@ -114,3 +114,46 @@ def test_the_average_of_past_runs_needs_enough_of_them():
     w.advance(2)
     (payload,) = payloads(w)
     assert payload["deadline"]["name"] == "average"
+
+
+CUSTOM = DeadlineSpec("custom", 3600.0, "own")
+
+
+def test_a_reference_of_ones_own_is_asked_of_a_worker():
+    w = World(arrows("a", deadlines=(CUSTOM,)))
+    w.trigger()
+    w.start("a")
+    (payload,) = payloads(w)
+    assert (payload["callbacks"], payload["index"]) == (["deadline_reference"], 0)
+    w.lead()
+    for executor in w.executors.values():
+        w.reattach(executor)
+    w.pump()
+    base = w.now + 60_000_000
+    w.finish("", wake_at=base)
+    (row,) = [a for a in w.store.attempts.values() if '"deadline"' in a.payload_json]
+    assert row.opened_at == base + 3_600_000_000
+    w.advance(3700)
+    assert payloads(w)[0]["callbacks"] == ["deadline"]
+
+
+def test_a_reference_that_gives_nothing_or_fails_is_no_deadline():
+    w = World(arrows("a", deadlines=(CUSTOM,)))
+    w.trigger()
+    w.finish("")
+    assert not [a for a in w.store.attempts.values() if '"deadline"' in a.payload_json]
+    w.finish("a")
+    assert w.run_state() == "success"
+    w.trigger(run_id="r2")
+    w.finish("a")
+    w.finish("", wake_at=w.now)
+    assert not [a for a in w.store.attempts.values() if '"deadline"' in a.payload_json]
+
+
+def test_a_reference_of_queueing_is_asked_again_when_its_run_is():
+    w = World(arrows("a", deadlines=(DeadlineSpec("custom", 60.0, at_queueing=True),)))
+    w.trigger()
+    w.finish("", wake_at=w.now)
+    w.fail("a")
+    w.ok(ClearTasks("d", ("r1",)))
+    assert [p["callbacks"] for p in payloads(w)] == [["deadline_reference"]]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 from boraflow.engine.events import DrainExecutor, PoolsChanged, SetPaused
 from boraflow.model.rows import PoolRow
 from boraflow.model.states import WeightRule
@@ -223,3 +225,19 @@ def test_drain_gives_no_more_and_lets_finish():
     assert w.state("b") == "scheduled"
     w.ok(DrainExecutor("e1", drain=False))
     assert w.held() == ["b"]
+
+
+def test_tries_may_go_to_different_queues():
+    w = World(dag(task("a", retries=2, retry_delay=0.0, queue="one", try_queues=("one", "two"))))
+    w.attach("second", queues=("two",))
+    w.trigger()
+    explained = json.dumps(w.explain("a"))
+    assert "no executor that is online takes work from queue 'one'" in explained
+    w.attach("first", queues=("one",))
+    w.pump()
+    for expected in ("first", "second", "second"):
+        executor, _ = w.find("a")
+        assert executor.name == expected
+        w.fail("a")
+        w.advance(1)
+    assert w.state("a") == "failed"

@@ -25,6 +25,7 @@ from boraflow.model.timetables.plain import (
     EventsTimetable,
     NullTimetable,
     OnceTimetable,
+    PartitionedAtRuntime,
 )
 from boraflow.model.timetables.schedule import (
     timetable_from_schedule,
@@ -32,6 +33,7 @@ from boraflow.model.timetables.schedule import (
     timetable_to_spec,
 )
 from boraflow.model.timetables.trigger import (
+    CronPartitionTimetable,
     CronTriggerTimetable,
     DeltaTriggerTimetable,
     MultipleCronTriggerTimetable,
@@ -41,6 +43,7 @@ __all__ = [
     "PRESETS",
     "ContinuousTimetable",
     "CronDataIntervalTimetable",
+    "CronPartitionTimetable",
     "CronTriggerTimetable",
     "DagRunInfo",
     "DataInterval",
@@ -50,6 +53,7 @@ __all__ = [
     "MultipleCronTriggerTimetable",
     "NullTimetable",
     "OnceTimetable",
+    "PartitionedAtRuntime",
     "TimeRestriction",
     "Timetable",
     "infer_manual_data_interval",

@@ -45,6 +45,11 @@ class DagRunInfo(NamedTuple):
 
     run_after: datetime
     data_interval: DataInterval
+    partition_key: str | None = None
+    """Of a partitioned timetable, whose runs have no logical date and no data interval: what names the run.
+    Its ``data_interval`` only says where the timetable goes on from."""
+    partition_date: datetime | None = None
+    """The moment that the key stands for."""
 
     @classmethod
     def exact(cls, at: datetime) -> DagRunInfo:

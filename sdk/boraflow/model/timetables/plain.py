@@ -41,6 +41,17 @@ class NullTimetable(Timetable):
         return DataInterval.exact(utc(run_after))
 
 
+class PartitionedAtRuntime(NullTimetable):
+    """Never runs by itself; its tasks say which partitions they wrote (``outlet_events[...].add_partitions``)."""
+
+    kind = "partitioned_at_runtime"
+    description = "Never; partitions are named by whoever triggers it, and by its tasks"
+
+    @property
+    def summary(self) -> str:
+        return "PartitionedAtRuntime"
+
+
 class OnceTimetable(Timetable):
     """``@once``: one run, at the start date or at once."""
 

@@ -15,8 +15,10 @@ from boraflow.model.timetables.plain import (
     EventsTimetable,
     NullTimetable,
     OnceTimetable,
+    PartitionedAtRuntime,
 )
 from boraflow.model.timetables.trigger import (
+    CronPartitionTimetable,
     CronTriggerTimetable,
     DeltaTriggerTimetable,
     MultipleCronTriggerTimetable,
@@ -26,9 +28,11 @@ _KINDS: dict[str, type[Timetable]] = {
     cls.kind: cls
     for cls in (
         NullTimetable,
+        PartitionedAtRuntime,
         OnceTimetable,
         ContinuousTimetable,
         CronTriggerTimetable,
+        CronPartitionTimetable,
         MultipleCronTriggerTimetable,
         CronDataIntervalTimetable,
         DeltaTriggerTimetable,
@@ -64,7 +68,12 @@ def timetable_from_spec(spec: TimetableSpec) -> Timetable:
     if cls is None:
         raise ValueError(f"no built-in timetable of kind {spec.kind!r}")
     args = dict(spec.args)
-    if spec.kind in ("cron_trigger", "cron_data_interval", "multiple_cron_trigger"):
+    if spec.kind in (
+        "cron_trigger",
+        "cron_partition",
+        "cron_data_interval",
+        "multiple_cron_trigger",
+    ):
         args["timezone"] = spec.timezone
     return cls.deserialize(args)
 

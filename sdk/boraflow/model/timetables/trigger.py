@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from boraflow.model.cron import CronTicks, describe
+from boraflow.model.cron import CronTicks, describe, zone
+from boraflow.model.partitions.temporal import localized
 from boraflow.model.timetables.base import (
     ZERO,
     DagRunInfo,
@@ -160,6 +162,105 @@ class CronTriggerTimetable(TriggerTimetable):
             timezone=data.get("timezone", "UTC"),
             interval=decode(data.get("interval", 0)),
             run_immediately=run,
+        )
+
+
+class CronPartitionTimetable(CronTriggerTimetable):
+    """Fires at each tick of a cron expression, for a partition: the tick, or one some ticks before or after it.
+
+    Its runs have a partition key and date, and neither logical date nor data interval.
+
+    Args:
+        cron: five cron fields, or a preset such as ``@daily``.
+        timezone: in which the fields are read and the key is written.
+        run_offset: how many ticks the partition lies after the run; below zero, before it.
+        run_immediately: see :class:`CronTriggerTimetable`.
+        key_format: of the key, as of ``strftime``.
+    """
+
+    kind = "cron_partition"
+
+    def __init__(
+        self,
+        cron: str,
+        *,
+        timezone: str | tzinfo = "UTC",
+        run_offset: int | None = None,
+        run_immediately: bool | timedelta | None = False,
+        key_format: str = "%Y-%m-%dT%H:%M:%S",
+    ) -> None:
+        super().__init__(cron, timezone=timezone, run_immediately=run_immediately)
+        if run_offset is not None and (
+            not isinstance(run_offset, int) or isinstance(run_offset, bool)
+        ):
+            raise ValueError(f"run_offset must be a number of ticks, not {run_offset!r}")
+        self._run_offset = run_offset or 0
+        self._key_format = key_format
+        self._zone = zone(self.timezone)
+
+    def partition_of(self, tick: datetime) -> tuple[str, datetime] | None:
+        """Return key and date of the partition of the run at ``tick``; None where there is no such tick."""
+        at: datetime | None = utc(tick)
+        for _ in range(abs(self._run_offset)):
+            if at is not None:
+                at = self._ticks.next(at) if self._run_offset > 0 else self._ticks.previous(at)
+        return None if at is None else (self.key_of(at), at)
+
+    def key_of(self, partition_date: datetime) -> str:
+        """Return the key of a partition's date."""
+        return partition_date.astimezone(self._zone).strftime(self._key_format)
+
+    def date_of(self, key: str) -> datetime:
+        """Return the date that a key stands for.
+
+        Raises:
+            ValueError: it is not written as ``key_format`` says.
+        """
+        try:
+            at = datetime.strptime(key, self._key_format)
+        except ValueError:
+            raise ValueError(
+                f"partition key {key!r} is not of the format {self._key_format!r}"
+            ) from None
+        return utc(localized(at, self._zone) if at.tzinfo is None else at)
+
+    def next_dagrun_info(
+        self,
+        last_automated_data_interval: DataInterval | None,
+        restriction: TimeRestriction,
+        now: datetime | None = None,
+    ) -> DagRunInfo | None:
+        info = super().next_dagrun_info(last_automated_data_interval, restriction, now)
+        partition = self.partition_of(info.run_after) if info is not None else None
+        return info and partition and info._replace(
+            partition_key=partition[0], partition_date=partition[1]
+        )  # fmt: skip
+
+    def iter_dagrun_infos_between(self, start: datetime, end: datetime) -> Iterator[DagRunInfo]:
+        """Yield a run for every partition whose date lies in ``[start, end]``, as a backfill creates them.
+
+        The bounds are meant as the timetable's zone shows them: a day is its day there.
+        """
+        low, high = (localized(utc(at).replace(tzinfo=None), self._zone) for at in (start, end))
+        tick = self._ticks.at_or_after(low)
+        while tick is not None and tick <= high:
+            yield DagRunInfo(tick, DataInterval.exact(tick), self.key_of(tick), tick)
+            tick = self._ticks.next(tick)
+
+    def serialize(self) -> dict[str, Any]:
+        out = super().serialize()
+        del out["interval"]
+        return {**out, "run_offset": self._run_offset, "key_format": self._key_format}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> CronPartitionTimetable:
+        plain = CronTriggerTimetable.deserialize(data)
+        return cls(
+            data["cron"],
+            timezone=data.get("timezone", "UTC"),
+            run_offset=data.get("run_offset"),
+            run_immediately=plain._run_immediately,
+            key_format=data["key_format"],
         )
 
 
