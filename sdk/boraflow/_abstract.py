@@ -11,7 +11,7 @@ from boraflow._edges import DependencyMixin, EdgeModifier, as_dependencies
 from boraflow._notset import NOTSET, is_arg_set
 from boraflow._params import ParamsDict
 from boraflow._setup import SetupTeardownContext
-from boraflow._xcom import PlainXComArg, XComArg
+from boraflow._xcom import PlainXComArg
 from boraflow.exceptions import RelationshipError, UnknownArgument
 from boraflow.model.states import TriggerRule
 
@@ -30,6 +30,8 @@ class AbstractOperator(DependencyMixin):
     is_setup: bool = False
     is_teardown: bool = False
     on_failure_fail_dagrun: bool = False
+    returns_dag_result: bool = False
+    """Whether its value is the result of a run; see :func:`boraflow.result`."""
     upstream_task_ids: set[str]
     downstream_task_ids: set[str]
     task_group: TaskGroup | None = None
@@ -107,8 +109,11 @@ class AbstractOperator(DependencyMixin):
         return getattr(self, "custom_operator_name", None) or self.task_type
 
     @property
-    def output(self) -> XComArg:
-        """The task's return value, as an argument for other tasks."""
+    def output(self) -> Any:
+        """The task's return value, an ``XComArg``, as an argument for other tasks.
+
+        Its type is not known, so that a checker lets it stand where a ``@task`` wants a value.
+        """
         return PlainXComArg(self)
 
     # --- dependencies ---

@@ -143,6 +143,8 @@ def task_arguments(where: str, given: dict[str, Any]) -> dict[str, Any]:
         raise InvalidArgument(f"pool_slots of {where} must be at least 1, not {slots!r}")
     if not given["pool"]:
         out["pool"] = "default_pool"
+    elif not isinstance(given["pool"], str):
+        raise InvalidArgument(f"pool of {where} must be the name of a pool, not {given['pool']!r}")
     for name in ("max_active_tis_per_dag", "max_active_tis_per_dagrun", "memory_limit_mb"):
         value = given[name]
         if value is not None and (not isinstance(value, int) or value < 1):
@@ -169,9 +171,36 @@ def task_arguments(where: str, given: dict[str, Any]) -> dict[str, Any]:
         raise InvalidArgument(
             f"run_as_user of {where} must be the name of a user, not {given['run_as_user']!r}"
         )
-    if given["executor_config"] is None:
-        out["executor_config"] = {}
+    out["executor_config"] = config = dict(given["executor_config"] or {})
+    if config:
+        _check_executor_config(config, where)
+        if given["memory_limit_mb"] is None and config.get("memory_limit_mb") is not None:
+            out["memory_limit_mb"] = config["memory_limit_mb"]
     return out
+
+
+def _check_executor_config(config: dict[str, Any], where: str) -> None:
+    """Check what executors here understand of it, and note the rest.
+
+    Raises:
+        InvalidArgument: a key that they understand has a value that it cannot have.
+    """
+    limit, env = config.get("memory_limit_mb"), config.get("env")
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise InvalidArgument(
+            f"executor_config of {where}: memory_limit_mb must be at least 1, not {limit!r}"
+        )
+    if env is not None and not (
+        isinstance(env, dict) and all(isinstance(x, str) for pair in env.items() for x in pair)
+    ):
+        raise InvalidArgument(
+            f"executor_config of {where}: env must be a dict of texts, not {env!r}"
+        )
+    if unknown := sorted(config.keys() - {"memory_limit_mb", "env"}):
+        note(
+            f"executor_config of {where}: {', '.join(unknown)} has no effect here, where tasks run in processes;"
+            " memory_limit_mb and env have"
+        )
 
 
 CALLBACK_ARGUMENTS = (

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from boraflow._assets import Asset, AssetAll, AssetRef, BaseAsset
+from boraflow._assets import Asset, AssetAccessControl, AssetAll, AssetRef, BaseAsset
 from boraflow._context import Context
 from boraflow._dag import DAG
 from boraflow.exceptions import InvalidArgument
@@ -165,6 +165,7 @@ class asset(_DagArguments):  # noqa: N801 (a decorator)
         group: a word to sort it by.
         extra: more about it, as JSON.
         watchers: as :class:`Asset` takes them.
+        access_control: the asset's, an :class:`AssetAccessControl`.
         dag_arguments: ``dag_id``, ``description``, ``tags``, ``params``, ... of the DAG.
     """
 
@@ -176,15 +177,18 @@ class asset(_DagArguments):  # noqa: N801 (a decorator)
         group: str | None = None,
         extra: dict[str, Any] | None = None,
         watchers: Iterable[Any] = (),
+        access_control: Any = None,
         **dag_arguments: Any,
     ) -> None:
-        super().__init__(**dag_arguments)
+        of_asset = isinstance(access_control, AssetAccessControl)
+        super().__init__(**dag_arguments, access_control=None if of_asset else access_control)
         self._asset: dict[str, Any] = {
             "name": name,
             "uri": uri,
             "group": group,
             "extra": extra,
             "watchers": watchers,
+            "access_control": access_control if of_asset else None,
         }
 
     def __call__(self, function: Callable[..., Any]) -> AssetDefinition:

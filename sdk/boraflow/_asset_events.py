@@ -276,6 +276,8 @@ def emitted(
                 event["extra"] = _as_json(extra, f"the event of {asset!r}")
             if isinstance(asset, Asset) and asset.extra:
                 event["asset_extra"] = asset.extra
+            if partition_key:
+                event["partition_key"] = partition_key
             # One event where several aliases name the same asset with the same extra.
             name = (str((event.get("name"), event.get("uri"))), str(event.get("extra")))
             through: list[str] = resolved.setdefault(name, event).setdefault("aliases", [])

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from boraflow import _deprecated
-from boraflow.exceptions import InvalidArgument
+from boraflow.exceptions import BoraflowException, InvalidArgument
+
+if TYPE_CHECKING:
+    from boraflow.model.partitions import PartitionMapper
 
 _MAX_NAME = 1500
 
@@ -65,21 +67,76 @@ def _as_json(value: Any, what: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AssetWatcher:
-    """Names an event trigger that is to feed an asset. Watchers are kept with the asset, and not run yet.
+    """Something outside that changes an asset: each event of its trigger is an event of the asset.
+
+    The trigger runs in an executor's async lane while an active DAG that is not paused is scheduled on the asset.
 
     Args:
         name: names the watch.
-        trigger: an event trigger.
+        trigger: a :class:`~boraflow.triggers.base.BaseEventTrigger`.
     """
 
     name: str
     trigger: Any
 
     def __post_init__(self) -> None:
+        from boraflow.triggers.base import BaseEventTrigger
+
         _checked(self.name, "name", "AssetWatcher")
-        if not callable(getattr(self.trigger, "serialize", None)):
+        if not isinstance(self.trigger, BaseEventTrigger):
             raise InvalidArgument(
-                f"trigger of AssetWatcher '{self.name}' must be an event trigger, not {self.trigger!r}"
+                f"trigger of AssetWatcher '{self.name}' must be a BaseEventTrigger, not {self.trigger!r}"
+            )
+
+    def as_spec(self) -> dict[str, Any]:
+        """Return what a DAG's spec holds of it.
+
+        Raises:
+            InvalidArgument: the trigger cannot be written down.
+        """
+        from boraflow._serde import encode
+
+        try:
+            classpath, kwargs = self.trigger.serialize()
+            return {
+                "name": self.name,
+                "trigger": {"classpath": classpath, "kwargs": encode(kwargs)},
+            }
+        except (BoraflowException, TypeError, ValueError) as err:
+            raise InvalidArgument(
+                f"the trigger of AssetWatcher '{self.name}' cannot be serialised: {err}"
+            ) from None
+
+
+@dataclass(frozen=True)
+class AssetAccessControl:
+    """Which teams may write an asset, and which it may trigger. A deployment has no teams yet: it is kept, and
+    without effect, as in Airflow where multi-team mode is off.
+
+    Args:
+        producer_teams: whose events count, beside those of the consumer's own team.
+        consumer_teams: whose DAGs are triggered; None is any.
+        allow_global: whether DAGs without a team count.
+    """
+
+    producer_teams: list[str] = field(default_factory=list)
+    consumer_teams: list[str] | None = None
+    allow_global: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("producer_teams", "consumer_teams"):
+            value = getattr(self, name)
+            if value is None and name == "consumer_teams":
+                continue
+            if not isinstance(value, (list, tuple)) or not all(
+                isinstance(one, str) and one.strip() for one in value
+            ):
+                raise InvalidArgument(
+                    f"{name} of AssetAccessControl must be a list of team names, not {value!r}"
+                )
+        if not isinstance(self.allow_global, bool):
+            raise InvalidArgument(
+                f"allow_global of AssetAccessControl must be True or False, not {self.allow_global!r}"
             )
 
 
@@ -91,7 +148,8 @@ class Asset(BaseAsset):
         uri: where it is; the name when left out.
         group: a word to sort it by.
         extra: more about it, as JSON.
-        watchers: :class:`AssetWatcher` objects; they are kept, and not run yet.
+        watchers: :class:`AssetWatcher` objects: what changes it from outside.
+        access_control: an :class:`AssetAccessControl`.
     """
 
     asset_type = "asset"
@@ -104,10 +162,8 @@ class Asset(BaseAsset):
         group: str | None = None,
         extra: dict[str, Any] | None = None,
         watchers: Iterable[Any] | None = None,
-        **kwargs: Any,
+        access_control: AssetAccessControl | None = None,
     ) -> None:
-        if kwargs.keys() - {"access_control"}:
-            raise TypeError(f"Asset has no argument '{min(kwargs)}'")
         if name is None and uri is None:
             raise TypeError("Asset() requires either 'name' or 'uri'")
         if name is None:
@@ -126,11 +182,11 @@ class Asset(BaseAsset):
                 raise InvalidArgument(
                     f"watchers of Asset '{self.name}' must be AssetWatcher objects, not {watcher!r}"
                 )
-        if self.watchers:
-            _deprecated.note(
-                f"the watchers of Asset '{self.name}' are not run yet: let a DAG with schedule='@continuous' wait "
-                "with a deferrable sensor and name the asset in its outlets, or create events through the API"
+        if access_control is not None and not isinstance(access_control, AssetAccessControl):
+            raise InvalidArgument(
+                f"access_control of Asset '{self.name}' must be an AssetAccessControl, not {access_control!r}"
             )
+        self.access_control = access_control or AssetAccessControl()
 
     def as_spec(self) -> dict[str, Any]:
         """Return what a DAG's spec holds of it."""
@@ -139,6 +195,8 @@ class Asset(BaseAsset):
             out["group"] = self.group
         if self.extra:
             out["extra"] = self.extra
+        if self.watchers:
+            out["watchers"] = [watcher.as_spec() for watcher in self.watchers]
         return out
 
     def as_expression(self) -> dict[str, Any]:
@@ -179,6 +237,8 @@ def normalise_uri(uri: str) -> str:
     """
     if not re.match(r"^[A-Za-z][A-Za-z0-9+.\-]*:", uri):
         return uri
+    from urllib.parse import urlsplit
+
     parts = urlsplit(uri)
     if parts.scheme.lower() == "airflow":
         raise InvalidArgument("Asset scheme 'airflow' is reserved")
@@ -302,9 +362,17 @@ class AssetOrTimeSchedule:
     Args:
         timetable: the time side: a timetable, cron expression or timedelta.
         assets: the assets: one, an expression, or several (all of them).
+        datasets: ``assets`` under the name that Airflow 2 had for it.
     """
 
-    def __init__(self, *, timetable: Any, assets: Any) -> None:
+    def __init__(self, *, timetable: Any, assets: Any = None, datasets: Any = None) -> None:
+        if datasets is not None:
+            if assets is not None:
+                raise InvalidArgument(
+                    "AssetOrTimeSchedule got both 'assets' and 'datasets', its former name"
+                )
+            _deprecated.note("argument datasets of DatasetOrTimeSchedule is now assets")
+            assets = datasets
         if timetable is None or condition_of(timetable) is not None:
             raise InvalidArgument(
                 f"timetable of AssetOrTimeSchedule must be a time schedule, not {timetable!r}"
@@ -319,6 +387,73 @@ class AssetOrTimeSchedule:
 
     def __repr__(self) -> str:
         return f"AssetOrTimeSchedule(timetable={self.timetable!r}, assets={self.asset_condition!r})"
+
+
+class PartitionedAssetTimetable:
+    """Scheduled on partitions of assets: a run for each partition that is complete.
+
+    Args:
+        assets: one, an expression, or several (all of them).
+        partition_mapper_config: which runs' partition an asset's partition is part of, where it is not the default.
+        default_partition_mapper: for all other assets; the very same partition, unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        *,
+        assets: Any,
+        partition_mapper_config: Mapping[Any, PartitionMapper] | None = None,
+        default_partition_mapper: PartitionMapper | None = None,
+    ) -> None:
+        # Here, since the first line of every DAG file imports this module.
+        from boraflow.model.partitions import IdentityMapper, PartitionMapper
+
+        condition = condition_of(assets)
+        if condition is None:
+            raise InvalidArgument(
+                f"assets of PartitionedAssetTimetable must be assets or an expression of them, not {assets!r}"
+            )
+        self.asset_condition = condition
+        self.partition_mapper_config = dict(partition_mapper_config or {})
+        self.default_partition_mapper = default_partition_mapper or IdentityMapper()
+        for mapper in (*self.partition_mapper_config.values(), self.default_partition_mapper):
+            if not isinstance(mapper, PartitionMapper):
+                raise InvalidArgument(
+                    f"a mapper of PartitionedAssetTimetable must be a PartitionMapper, not {mapper!r}"
+                )
+
+    def as_spec(self) -> dict[str, Any]:
+        """Return what a DAG's spec holds of the mappers.
+
+        Raises:
+            InvalidArgument: a mapper is a class of one's own, or belongs to no asset.
+        """
+        from boraflow.model.partitions import encode
+
+        assets: list[dict[str, Any]] = []
+        try:
+            for key, mapper in self.partition_mapper_config.items():
+                named = [key] if isinstance(key, AssetRef) else list(_assets_of(key))
+                if not named:
+                    raise InvalidArgument(
+                        f"partition_mapper_config of PartitionedAssetTimetable takes assets, not {key!r}"
+                    )
+                for one in named:
+                    entry: dict[str, Any] = {"mapper": encode(mapper)}
+                    assets.append({k: v for k in ("name", "uri") if (v := getattr(one, k))} | entry)
+            out: dict[str, Any] = {"default": encode(self.default_partition_mapper)}
+        except ValueError as err:
+            raise InvalidArgument(f"PartitionedAssetTimetable: {err}") from None
+        if assets:
+            out["assets"] = assets
+        return out
+
+    def __repr__(self) -> str:
+        return f"PartitionedAssetTimetable(assets={self.asset_condition!r})"
+
+
+def _assets_of(key: Any) -> Iterator[Asset]:
+    return key.iter_assets() if isinstance(key, BaseAsset) else iter(())
 
 
 def condition_of(schedule: Any) -> BaseAsset | None:

@@ -17,7 +17,7 @@ CONTEXT_KEYS = frozenset(
         "map_index_template", "outlet_events", "outlets", "params", "partition_date", "partition_key",
         "prev_data_interval_end_success", "prev_data_interval_start_success", "prev_end_date_success",
         "prev_start_date_success", "reason", "run_id", "start_date", "task", "task_instance",
-        "task_instance_key_str", "task_reschedule_count", "templates_dict", "test_mode", "ti",
+        "task_instance_key_str", "task_reschedule_count", "task_state_store", "asset_state_store", "templates_dict", "test_mode", "ti",
         "triggering_asset_events", "try_number", "ts", "ts_nodash", "ts_nodash_with_tz", "var",
     }
 )  # fmt: skip

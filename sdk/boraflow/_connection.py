@@ -176,9 +176,14 @@ class Connection:
         """Return the hook of this type of connection."""
         found = HOOKS.get(self.conn_type or "")
         if found is None:
+            from boraflow.airflow.providers import hook_of
+
+            provided = hook_of(self.conn_type or "")
+            if provided is not None:
+                return provided[0](**{provided[1]: self.conn_id}, **(hook_params or {}))
             raise BoraflowException(
                 f"no hook for connections of type '{self.conn_type}' (connection '{self.conn_id}'); "
-                f"known types: {', '.join(sorted(HOOKS))}"
+                f"known types: {', '.join(sorted(HOOKS))}, and those of installed provider packages"
             )
         module, name, argument = found
         hook_class = getattr(importlib.import_module(module), name)

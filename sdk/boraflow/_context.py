@@ -107,6 +107,7 @@ class Context(dict[str, Any]):
 
 _ASKED = frozenset(
     {
+        "asset_state_store",
         "prev_data_interval_start_success",
         "prev_data_interval_end_success",
         "prev_start_date_success",
@@ -250,11 +251,11 @@ def make_context(ti: RuntimeTaskInstance, dag: DAG | None, task: Any) -> Context
         "ti": ti,
         "try_number": ti.try_number,
         "partition_key": run.partition_key,
-        "partition_date": None,
     }
     context = Context(values, {})
     lazy: dict[str, Callable[[], Any]] = context._lazy
     lazy["dag_run"] = lambda: ti.dag_run
+    lazy["partition_date"] = lambda: ti.dag_run.partition_date
     lazy["params"] = lambda: run_params(dag, context["task"], run.conf)
     lazy["start_date"] = lambda: ti.start_date
     lazy["macros"] = _macros
@@ -266,6 +267,8 @@ def make_context(ti: RuntimeTaskInstance, dag: DAG | None, task: Any) -> Context
     lazy["triggering_asset_events"] = lambda: _triggering_events(ti)
     lazy["inlet_events"] = lambda: _inlet_events(context, ti)
     lazy["outlet_events"] = lambda: _outlet_events(context)
+    lazy["task_state_store"] = lambda: _task_state(ti)
+    lazy["asset_state_store"] = lambda: _asset_states(context, ti)
     lazy["expanded_ti_count"] = lambda: _expanded_count(ti)
     if run.logical_date is not None:
         plain = plain_datetime(run.logical_date)
@@ -314,6 +317,23 @@ def _outlet_events(context: Context) -> Any:
     from boraflow._asset_events import OutletEventAccessors
 
     return OutletEventAccessors(getattr(context["task"], "outlets", ()))
+
+
+def _task_state(ti: RuntimeTaskInstance) -> Any:
+    from boraflow._state_store import TaskStateStoreAccessor
+
+    return TaskStateStoreAccessor(
+        {"task": [ti.dag_id, ti.run_id, ti.task_id, ti.map_index]}, ti._comms
+    )
+
+
+def _asset_states(context: Context, ti: RuntimeTaskInstance) -> Any:
+    from boraflow._state_store import AssetStateStoreAccessors
+
+    task = context["task"]
+    return AssetStateStoreAccessors(
+        getattr(task, "inlets", ()), getattr(task, "outlets", ()), ti._comms
+    )
 
 
 def _expanded_count(ti: RuntimeTaskInstance) -> int | None:

@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, overload
 
 from boraflow import _source
 from boraflow._arguments import as_date, as_list, check_id
-from boraflow._assets import AssetOrTimeSchedule, BaseAsset, condition_of
-from boraflow._deprecated import OLD_DAG_ARGUMENTS, accept_old_dag_arguments
+from boraflow._assets import (
+    AssetOrTimeSchedule,
+    BaseAsset,
+    PartitionedAssetTimetable,
+    condition_of,
+)
+from boraflow._deprecated import OLD_DAG_ARGUMENTS, accept_old_dag_arguments, note
 from boraflow._group import TaskGroup, TaskGroupContext, raise_duplicate
 from boraflow._params import DagParam, Param, ParamsDict
 from boraflow.exceptions import (
@@ -116,6 +121,9 @@ class DAG:
         ) or UTC
         self.schedule = schedule
         self.asset_condition = _asset_condition(schedule, where)
+        self.partition_mapping: dict[str, Any] | None = (
+            schedule.as_spec() if isinstance(schedule, PartitionedAssetTimetable) else None
+        )
         self.timetable: Timetable = _make_timetable(
             schedule, self.timezone, where, data_intervals=self._data_intervals
         )
@@ -150,11 +158,20 @@ class DAG:
         self.on_success_callback = _callbacks(on_success_callback, "on_success_callback", where)
         self.on_failure_callback = _callbacks(on_failure_callback, "on_failure_callback", where)
         self.sla_miss_callback = sla_miss_callback
+        if sla_miss_callback is not None:
+            note(
+                "argument sla_miss_callback of DAG does nothing: SLAs were removed in Airflow 3; use deadline"
+            )
         self.deadline: list[DeadlineAlert] = []
         if deadline is not None:
             self.deadline = _deadlines(deadline, where)
         self.doc_md = _read_doc(doc_md, self.fileloc)
         self.access_control = access_control
+        if access_control is not None:
+            note(
+                "argument access_control of DAG gives nobody a right: what a person may do is the role of their"
+                " token, for all DAGs (docs/guides/secure.md)"
+            )
         self.is_paused_upon_creation = is_paused_upon_creation
         if isinstance(tags, str):
             raise InvalidArgument(f"tags of {where} must be a list of texts, not the text {tags!r}")
@@ -246,6 +263,8 @@ class DAG:
     def timetable_summary(self) -> str:
         if self.asset_condition is None:
             return self.timetable.summary
+        if self.partition_mapping is not None:
+            return "Partitioned Asset"
         return f"Asset or {self.timetable.summary}" if self.timetable.can_be_scheduled else "Asset"
 
     # --- context ---
@@ -473,6 +492,21 @@ class DAG:
             clone.node_ids[task_id] = new_task
         return clone
 
+    def add_result(self, xcom_arg: Any) -> Any:
+        """Make a task's return value the result of the DAG's runs; see :func:`boraflow.result`.
+
+        Raises:
+            InvalidArgument: it is not the return value of a task.
+        """
+        from boraflow._xcom import XCOM_RETURN_KEY, PlainXComArg
+
+        if not isinstance(xcom_arg, PlainXComArg) or xcom_arg.key != XCOM_RETURN_KEY:
+            raise InvalidArgument(
+                f"the result of DAG '{self.dag_id}' must be what a task returns, not {xcom_arg!r}"
+            )
+        xcom_arg.operator.returns_dag_result = True
+        return xcom_arg
+
     # --- templates ---
 
     def get_template_env(self, *, native: bool | None = None, force_sandboxed: bool = False) -> Any:
@@ -591,6 +625,7 @@ class DAG:
         use_executor: bool = False,
         mark_success_pattern: Any = None,
         hitl_responses: Mapping[str, Any] | None = None,
+        partition_key: str | None = None,
     ) -> Any:
         """Run the DAG once in this process, without any service or database.
 
@@ -609,6 +644,7 @@ class DAG:
             hitl_responses: answers to what tasks ask people, by task id: an option, a list of options, or
                 ``{"chosen_options": [...], "params_input": {...}}``. What it does not answer is asked on
                 the terminal, or times out.
+            partition_key: of a DAG with partitions, which one to run; the run has no logical date then.
         """
         from boraflow.runtime.dagtest import run_dag
 
@@ -621,6 +657,7 @@ class DAG:
             variable_file_path=variable_file_path,
             mark_success_pattern=mark_success_pattern,
             hitl_responses=hitl_responses,
+            partition_key=partition_key,
         )
 
     def cli(self) -> None:
@@ -688,7 +725,7 @@ def _make_timetable(
 
     if isinstance(schedule, AssetOrTimeSchedule):
         schedule = schedule.timetable
-    elif condition_of(schedule) is not None:
+    elif isinstance(schedule, PartitionedAssetTimetable) or condition_of(schedule) is not None:
         schedule = None
     if schedule is None or schedule in ("None", ""):
         schedule = None
@@ -704,7 +741,7 @@ def _make_timetable(
 
 
 def _asset_condition(schedule: Any, where: str) -> BaseAsset | None:
-    if isinstance(schedule, AssetOrTimeSchedule):
+    if isinstance(schedule, (AssetOrTimeSchedule, PartitionedAssetTimetable)):
         return schedule.asset_condition
     try:
         return condition_of(schedule)

@@ -138,17 +138,50 @@ class VariableInterval:
 class BaseDeadlineReference:
     """What a deadline's interval counts from."""
 
-    kind: str = ""
+    kind: str = "custom"
+
+    @property
+    def reference_name(self) -> str:
+        """Its class's name."""
+        return type(self).__name__
+
+    def serialize_reference(self) -> dict[str, Any]:
+        """Return what makes it equal to another: override it when there is more than the class."""
+        return {"reference_type": self.reference_name}
+
+    def _evaluate_with(self, *, session: Any = None, **kwargs: Any) -> datetime | None:
+        """Return what the interval counts from, or None for no deadline; override it in a class of one's own.
+
+        It runs in a worker when a run is created (or queued, see :func:`deadline_reference`), with ``dag_id``, ``run_id`` and
+        ``dag_run`` as arguments. There is no database: ``session`` is None.
+        """
+        raise NotImplementedError
 
     def spec(self) -> dict[str, Any]:
-        """Return what the scheduler must know of it."""
-        return {"reference": self.kind}
+        """Return what the scheduler must know of it.
+
+        Raises:
+            InvalidArgument: it is a class of one's own that does not say what it counts from.
+        """
+        if self.kind != "custom":
+            return {"reference": self.kind}
+        if type(self)._evaluate_with is BaseDeadlineReference._evaluate_with:
+            raise InvalidArgument(
+                f"the deadline reference {self.reference_name} must have a method _evaluate_with()"
+            )
+        queued = isinstance(self, DeadlineReference.TYPES.DAGRUN_QUEUED)
+        return {"reference": "custom", "at_queueing": queued}
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, BaseDeadlineReference) and self.spec() == other.spec()
+        return (
+            type(self) is type(other)
+            and isinstance(other, BaseDeadlineReference)
+            and self.spec() == other.spec()
+            and self.serialize_reference() == other.serialize_reference()
+        )
 
     def __hash__(self) -> int:
-        return hash(str(self.spec()))
+        return hash(str(self.spec()) + str(self.serialize_reference()))
 
 
 class DagRunLogicalDateDeadline(BaseDeadlineReference):
@@ -198,6 +231,17 @@ class AverageRuntimeDeadline(BaseDeadlineReference):
 class DeadlineReference:
     """What a deadline may count from."""
 
+    class TYPES:
+        """When references are worked out."""
+
+        DAGRUN_CREATED: tuple[type[BaseDeadlineReference], ...] = (
+            DagRunLogicalDateDeadline,
+            FixedDatetimeDeadline,
+            AverageRuntimeDeadline,
+        )
+        DAGRUN_QUEUED: tuple[type[BaseDeadlineReference], ...] = (DagRunQueuedAtDeadline,)
+        DAGRUN: tuple[type[BaseDeadlineReference], ...] = DAGRUN_CREATED + DAGRUN_QUEUED
+
     DAGRUN_LOGICAL_DATE = DagRunLogicalDateDeadline()
     DAGRUN_QUEUED_AT = DagRunQueuedAtDeadline()
 
@@ -216,12 +260,56 @@ class DeadlineReference:
         """
         return AverageRuntimeDeadline(max_runs or 10, min_runs)
 
+    @classmethod
+    def register_custom_reference(
+        cls,
+        reference_class: type[BaseDeadlineReference],
+        deadline_reference_type: tuple[type[BaseDeadlineReference], ...] | None = None,
+    ) -> type[BaseDeadlineReference]:
+        """Make a class of one's own ``DeadlineReference.<its name>``.
+
+        Args:
+            reference_class: a subclass of :class:`BaseDeadlineReference` with ``_evaluate_with``.
+            deadline_reference_type: ``DeadlineReference.TYPES.DAGRUN_CREATED``, the default, or ``DAGRUN_QUEUED``: it is
+                worked out again when a run is queued again.
+
+        Raises:
+            InvalidArgument: it is no such class, or cannot be made without arguments.
+        """
+        if not issubclass(reference_class, BaseDeadlineReference):
+            raise InvalidArgument(f"{reference_class.__name__} must be a BaseDeadlineReference")
+        try:
+            instance = reference_class()
+        except TypeError as error:
+            raise InvalidArgument(
+                f"{reference_class.__name__} must do without arguments to be registered: {error}"
+            ) from None
+        setattr(cls, reference_class.__name__, instance)
+        types = cls.TYPES
+        if deadline_reference_type is not None and deadline_reference_type == types.DAGRUN_QUEUED:
+            types.DAGRUN_QUEUED = (*types.DAGRUN_QUEUED, reference_class)
+        else:
+            types.DAGRUN_CREATED = (*types.DAGRUN_CREATED, reference_class)
+        types.DAGRUN = types.DAGRUN_CREATED + types.DAGRUN_QUEUED
+        return reference_class
+
+
+def deadline_reference(deadline_reference_type: Any = None) -> Any:
+    """Register a class of one's own as ``DeadlineReference.<its name>``; with or without brackets.
+
+    Args:
+        deadline_reference_type: see :meth:`DeadlineReference.register_custom_reference`.
+    """
+    if isinstance(deadline_reference_type, type):
+        return DeadlineReference.register_custom_reference(deadline_reference_type)
+    return lambda cls: DeadlineReference.register_custom_reference(cls, deadline_reference_type)
+
 
 class DeadlineAlert:
     """A callback for runs that have not succeeded some time after a reference.
 
     Args:
-        reference: one of :class:`DeadlineReference`.
+        reference: one of :class:`DeadlineReference`, or an instance of a class of one's own.
         interval: how long after it; a negative one is before.
         callback: what to call then: :class:`AsyncCallback` or :class:`SyncCallback`, a function or a notifier.
         name: what people see.

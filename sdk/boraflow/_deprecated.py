@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from boraflow import _source
-from boraflow.exceptions import UnknownArgument
+from boraflow.exceptions import InvalidArgument, UnknownArgument
 
 
 class Deprecation(NamedTuple):
@@ -80,10 +80,16 @@ def accept_old_dag_arguments(init: Callable[..., None]) -> Callable[..., None]:
     """
 
     @functools.wraps(init)
-    def __init__(self: Any, dag_id: str, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+    def __init__(self: Any, dag_id: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        if dag_id is None:
+            raise UnknownArgument("DAG() is missing its dag_id: DAG('name_of_the_dag', ...)")
         if args or not OLD_DAG_ARGUMENTS.isdisjoint(kwargs):
             kwargs = _new_dag_arguments(self, dag_id, args, kwargs)
         if defaults := kwargs.get("default_args"):
+            if not isinstance(defaults, Mapping):
+                raise InvalidArgument(
+                    f"default_args of DAG '{dag_id}' must be a dict of arguments, not {defaults!r}"
+                )
             kwargs["default_args"] = _new_default_args(f"DAG '{dag_id}'", defaults)
         init(self, dag_id, **kwargs)
 

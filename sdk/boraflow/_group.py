@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, overload
 
 from boraflow import _source
 from boraflow._abstract import AbstractOperator
@@ -22,6 +22,27 @@ from boraflow.exceptions import (
 if TYPE_CHECKING:
     from boraflow._dag import DAG
     from boraflow._mapped import ExpandInput
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+    R_co = TypeVar("R_co", covariant=True)
+
+    class _Decorated(Protocol[P, R_co]):
+        """What a checker sees of ``@task_group``: the function's own arguments, and what it returns."""
+
+        function: Callable[..., Any]
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+        def override(self, **kwargs: Any) -> _Decorated[P, R_co]: ...
+        def partial(self, **kwargs: Any) -> Any: ...
+        def expand(self, **kwargs: Any) -> Any: ...
+        def expand_kwargs(self, kwargs: Any) -> Any: ...
+
+    class _Decorate(Protocol):
+        @overload
+        def __call__(self, function: Callable[P, None], /) -> _Decorated[P, TaskGroup]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> _Decorated[P, R]: ...
 
 
 class TaskGroup(DependencyMixin):
@@ -439,11 +460,11 @@ class _TaskGroupFactory:
 
 
 @overload
-def task_group(group_id: Callable[..., Any], /) -> _TaskGroupFactory: ...
+def task_group(group_id: Callable[P, None], /) -> _Decorated[P, TaskGroup]: ...
 @overload
-def task_group(
-    group_id: str | None = None, **kwargs: Any
-) -> Callable[[Callable[..., Any]], _TaskGroupFactory]: ...
+def task_group(group_id: Callable[P, R], /) -> _Decorated[P, R]: ...
+@overload
+def task_group(group_id: str | None = None, **kwargs: Any) -> _Decorate: ...
 def task_group(group_id: Any = None, **kwargs: Any) -> Any:
     """Make a task group of a function: each call is a group with the tasks that the function makes.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,14 +19,16 @@ from boraflow._operator import (
 )
 from boraflow._params import ParamsDict
 from boraflow._setup import SetupTeardownContext
-from boraflow._xcom import ResolveMixin, XComArg, as_items
+from boraflow._xcom import PlainXComArg, ResolveMixin, XComArg, as_items
 from boraflow.exceptions import InvalidArgument, UnknownArgument, suggest
-from boraflow.model.spec import MapSpec, MapValue
 
 if TYPE_CHECKING:
+    import logging
+
     from boraflow._context import Context
     from boraflow._group import MappedTaskGroup
     from boraflow._operator import BaseOperator
+    from boraflow.model.spec import MapSpec, MapValue
 
 #: Arguments of BaseOperator that each instance may have for itself; the scheduler must know the others.
 MAPPABLE = frozenset({"params", "inlets", "outlets", "executor_config"})
@@ -67,6 +68,8 @@ class DictOfListsExpandInput:
             yield from XComArg.iter_xcom_references(item)
 
     def spec(self) -> MapSpec:
+        from boraflow.model.spec import MapSpec
+
         return MapSpec(self.kind, {k: _map_value(v) for k, v in self.value.items()})
 
     def _resolved(self, context: Context) -> dict[str, Sequence[Any]]:
@@ -84,6 +87,11 @@ class DictOfListsExpandInput:
 
     def resolve(self, context: Context, index: int) -> tuple[dict[str, Any], set[int]]:
         """Return the arguments of instance ``index``, and ids of values not to be rendered."""
+        if len(self.value) == 1:
+            ((name, value),) = self.value.items()
+            item = _item(value, context, index)
+            if item is not NOTSET:
+                return {name: item}, {id(item)}
         resolved = self._resolved(context)
         picked: dict[str, Any] = {}
         rest = index
@@ -128,6 +136,8 @@ class ListOfDictsExpandInput:
         yield from XComArg.iter_xcom_references(self.value)
 
     def spec(self) -> MapSpec:
+        from boraflow.model.spec import MapSpec
+
         return MapSpec(self.kind, {"kwargs": _map_value(self.value)})
 
     def _items(self, context: Context) -> Sequence[Any]:
@@ -140,10 +150,14 @@ class ListOfDictsExpandInput:
 
     def resolve(self, context: Context, index: int) -> tuple[dict[str, Any], set[int]]:
         """Return the arguments of instance ``index``, and ids of values not to be rendered."""
-        items = self._items(context)
-        if index >= len(items):
-            raise IndexError(f"map index {index} is beyond the {len(items)} values that are there")
-        mapping = items[index]
+        mapping = _item(self.value, context, index)
+        if mapping is NOTSET:
+            items = self._items(context)
+            if index >= len(items):
+                raise IndexError(
+                    f"map index {index} is beyond the {len(items)} values that are there"
+                )
+            mapping = items[index]
         literal = not isinstance(self.value, ResolveMixin)
         if isinstance(mapping, ResolveMixin):
             mapping, literal = mapping.resolve(context), False
@@ -157,6 +171,14 @@ class ListOfDictsExpandInput:
         return dict(mapping), (set() if literal else {id(v) for v in mapping.values()})
 
 
+def _item(value: Any, context: Context, index: int) -> Any:
+    """Return the item at ``index`` of another task's result, without the others; NOTSET if it cannot be had so."""
+    if type(value) is not PlainXComArg:
+        return NOTSET
+    found = context["ti"].mapped_item(value.operator, value.key, index)
+    return NOTSET if found is None else found[1]
+
+
 ExpandInput = DictOfListsExpandInput | ListOfDictsExpandInput
 
 
@@ -168,6 +190,8 @@ def _map_value(value: Any) -> MapValue:
             "mapping over an argument of a mapped task group is not supported: the length would differ "
             "per index. Map the group over the flattened values instead"
         )
+    from boraflow.model.spec import MapValue
+
     return MapValue("literal", length=len(value))
 
 
@@ -385,10 +409,14 @@ class MappedOperator(AbstractOperator):
 
     @property
     def operator_extra_links(self) -> Any:
-        return self.operator_class.operator_extra_links
+        links = self.operator_class.operator_extra_links
+        # What an instance would compute is known once there is one.
+        return () if isinstance(links, property) else links
 
     @property
     def log(self) -> logging.Logger:
+        import logging
+
         return logging.getLogger(f"{self.operator_class.__module__}.{self.task_type}")
 
     def __getattr__(self, name: str) -> Any:

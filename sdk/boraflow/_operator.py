@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import logging
 from abc import ABCMeta
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -34,6 +33,8 @@ from boraflow.exceptions import (
 from boraflow.model.states import TriggerRule, WeightRule
 
 if TYPE_CHECKING:
+    import logging
+
     from boraflow._context import Context
     from boraflow._dag import DAG
     from boraflow._group import TaskGroup
@@ -65,7 +66,7 @@ class OperatorMeta(ABCMeta):
         cls: Any = super().__new__(mcls, name, bases, namespace, **kwargs)
         own_init = namespace.get("__init__")
         if own_init is not None:
-            cls.__init__ = _wrap_init(cls, own_init)
+            cls.__init__ = wrap_init(cls, own_init)
         fields = namespace.get("template_fields")
         if isinstance(fields, str):
             raise InvalidArgument(
@@ -91,7 +92,8 @@ def init_parameters(cls: type) -> dict[str, inspect.Parameter]:
     return found
 
 
-def _wrap_init(cls: type, init: Callable[..., None]) -> Callable[..., None]:
+def wrap_init(cls: type, init: Callable[..., None]) -> Callable[..., None]:
+    """Return an ``__init__`` that takes default arguments and names mistakes."""
     parameters = list(inspect.signature(init).parameters.values())[1:]
     own = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     own_names = tuple(p.name for p in own)
@@ -506,6 +508,8 @@ class BaseOperator(AbstractOperator, metaclass=OperatorMeta):
         """The task's logger."""
         logger = self.__dict__.get("_log")
         if logger is None:
+            import logging
+
             cls = type(self)
             logger = logging.getLogger(
                 self.__dict__.get("logger_name") or f"{cls.__module__}.{cls.__qualname__}"

@@ -100,39 +100,14 @@ def validate_schema(value: Any, schema: Mapping[str, Any]) -> None:
     """
     import jsonschema
 
+    from boraflow.model.params import format_checker
+
     try:
-        jsonschema.validate(value, dict(schema), format_checker=_format_checker())
+        jsonschema.validate(value, dict(schema), format_checker=format_checker())
     except jsonschema.ValidationError as err:
         raise ParamValidationError(err.message) from None
     except jsonschema.SchemaError as err:
         raise ParamValidationError(f"the schema itself is not valid: {err.message}") from None
-
-
-def _format_checker() -> Any:
-    global _checker
-    if _checker is None:
-        from datetime import date, datetime, time
-
-        from jsonschema import FormatChecker
-
-        checker = FormatChecker(formats=("email", "ipv4", "ipv6", "regex", "uuid"))
-
-        def parser(parse: Any) -> Any:
-            def check(value: object) -> bool:
-                if isinstance(value, str):
-                    parse(value)
-                return True
-
-            return check
-
-        checker.checks("date", raises=ValueError)(parser(date.fromisoformat))
-        checker.checks("date-time", raises=ValueError)(parser(datetime.fromisoformat))
-        checker.checks("time", raises=ValueError)(parser(time.fromisoformat))
-        _checker = checker
-    return _checker
-
-
-_checker: Any = None
 
 
 class ParamsDict(MutableMapping[str, Any]):

@@ -58,6 +58,17 @@ def dumps(value: Any, *, what: str = "value", limit: int | None = None) -> str:
         tree = value
     else:
         tree = encode(value, what)
+    return checked_text(tree, what, limit)
+
+
+def checked_text(tree: Any, what: str, limit: int | None = None) -> str:
+    """Return the JSON text of what JSON has.
+
+    Raises:
+        TypeError: it is not what JSON has.
+        ValueError: so is a number in it.
+        XComTooLarge: it is larger than the limit.
+    """
     text = json.dumps(tree, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     most = max_bytes() if limit is None else limit
     if most and len(text) * 4 > most:
@@ -150,7 +161,53 @@ def _encode(value: Any, path: str, depth: int, parents: tuple[int, ...]) -> Any:
     return _encode_other(value, cls, path, sub)
 
 
+_serializers: dict[str, Any] = {}
+_deserializers: dict[str, Any] = {}
+
+
+def register(module: Any) -> None:
+    """Use a module that knows how to store classes which are not ours, in the manner of Airflow's.
+
+    It has ``serializers`` and, if they differ, ``deserializers``: classes or their dotted names; ``serialize(value)``, which
+    returns what can be stored, the class's name, a version and whether it could; and ``deserialize(cls, version, data)``.
+
+    Raises:
+        ValueError: it lacks one of them, or another module has one of its classes.
+    """
+    name = getattr(module, "__name__", repr(module))
+    for function in ("serializers", "serialize", "deserialize"):
+        if not hasattr(module, function):
+            raise ValueError(f"the serializer {name} has no {function}")
+    found = [_dotted(c) for c in module.serializers]
+    for table, classes in (
+        (_serializers, found),
+        (_deserializers, [_dotted(c) for c in getattr(module, "deserializers", found)]),
+    ):
+        for one in classes:
+            if table.setdefault(one, module) is not module:
+                raise ValueError(f"both {name} and {table[one].__name__} store {one}")
+
+
+def _dotted(cls: Any) -> str:
+    return cls if isinstance(cls, str) else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _decode_registered(data: Any) -> Any:
+    name, version, tree = data
+    module = _deserializers.get(name)
+    if module is None:
+        raise XComSerializationError(
+            f"no plugin here reads a stored {name}; the one that stored it has a serializer for it"
+        )
+    owner, _, cls = name.rpartition(".")
+    return module.deserialize(getattr(importlib.import_module(owner), cls), version, decode(tree))
+
+
 def _encode_other(value: Any, cls: Any, path: str, sub: Callable[..., Any]) -> Any:
+    if _serializers and (module := _serializers.get(_dotted(cls))) is not None:
+        data, name, version, done = module.serialize(value)
+        if done:
+            return _envelope("registered", [name, version, sub(data)])
     if isinstance(value, enum.Enum):
         return _envelope("enum", [class_name(cls, path), sub(value.value)])
     if isinstance(value, tuple) and hasattr(cls, "_fields"):
@@ -635,6 +692,7 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "attrs": _decode_attrs,
     "pydantic": _decode_pydantic,
     "object": _decode_object,
+    "registered": _decode_registered,
     "numpy.scalar": _decode_numpy_scalar,
     "numpy.array": _decode_numpy_array,
     "numpy.objects": _decode_numpy_objects,

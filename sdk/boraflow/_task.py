@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from boraflow._call import CONTEXT_KEYS, call_kwargs, run_callable
+from boraflow._deprecated import OLD_TASK_ARGUMENTS, new_task_arguments
 from boraflow._group import unique_label
 from boraflow._mapped import (
     DictOfListsExpandInput,
@@ -49,11 +50,60 @@ class DecoratedOperator(BaseOperator):
     python_callable: Callable[..., Any]
     op_args: Any
     op_kwargs: Any
+    templates_dict: Any = None
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any] | None = None,
+        op_args: Any = None,
+        op_kwargs: Mapping[str, Any] | None = None,
+        kwargs_to_upstream: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keep the function and its arguments.
+
+        Args:
+            python_callable: the function; None when the class below keeps it itself.
+            op_args: its positional arguments.
+            op_kwargs: its keyword arguments.
+            kwargs_to_upstream: arguments of the operator that this class is mixed into.
+            **kwargs: as ``kwargs_to_upstream``.
+        """
+        own = {"python_callable": python_callable, "op_args": op_args, "op_kwargs": op_kwargs}
+        taken = _taken_after(type(self))
+        passed = {k: v for k, v in own.items() if k in taken and v is not None}
+        super().__init__(**{**kwargs, **passed, **(kwargs_to_upstream or {})})
+        if python_callable is not None and "python_callable" not in taken:
+            self.python_callable = python_callable
+            self.op_args = op_args or ()
+            self.op_kwargs = op_kwargs or {}
+
+    def get_python_source(self) -> str:
+        """Return the function's source without its decorators.
+
+        Raises:
+            BoraflowException: it cannot be had.
+        """
+        from boraflow.operators._virtualenv import source_of
+
+        return source_of(self.python_callable, f"task '{self.task_id}'")
 
     def call(self, context: Context) -> Any:
         """Call the function with its arguments and the parts of the context that it names."""
         kwargs = call_kwargs(self.python_callable, self.op_args, self.op_kwargs, context)
         return run_callable(self.python_callable, self.op_args, kwargs)
+
+
+@functools.cache
+def _taken_after(cls: type) -> frozenset[str]:
+    """Return the arguments that the operator behind a decorated one takes itself."""
+    found: set[str] = set()
+    for klass in cls.__mro__[cls.__mro__.index(DecoratedOperator) + 1 :]:
+        init = klass.__dict__.get("__init__")
+        if init is not None and klass is not object:
+            found.update(inspect.signature(init).parameters)
+    return frozenset(found)
 
 
 def unique_task_id(task_id: str, dag: DAG | None, group: TaskGroup | None) -> str:
@@ -128,10 +178,13 @@ class TaskDecorator:
         self.is_setup = False
         self.is_teardown = False
         self.on_failure_fail_dagrun = False
+        self.returns_dag_result = False
         self.signature = _call_signature(function)
         functools.update_wrapper(self, function)
         name = getattr(function, "__name__", "task")
         known = init_parameters(operator_class)
+        if not OLD_TASK_ARGUMENTS.isdisjoint(kwargs):
+            self.kwargs = kwargs = new_task_arguments(f"@task of '{name}'", known, kwargs)
         for key in kwargs:
             if key not in known and key != "multiple_outputs":
                 raise UnknownArgument(
@@ -186,6 +239,8 @@ class TaskDecorator:
         return PlainXComArg(operator)
 
     def _mark(self, operator: Any) -> None:
+        if self.returns_dag_result:
+            operator.returns_dag_result = True
         if self.is_setup:
             operator.as_setup()
         if self.is_teardown:
@@ -196,6 +251,7 @@ class TaskDecorator:
         clone = TaskDecorator(function, self.operator_class, kwargs, multiple)
         clone.is_setup, clone.is_teardown = self.is_setup, self.is_teardown
         clone.on_failure_fail_dagrun = self.on_failure_fail_dagrun
+        clone.returns_dag_result = self.returns_dag_result
         return clone
 
     def override(self, **kwargs: Any) -> TaskDecorator:
@@ -315,7 +371,44 @@ _VARIANTS = {
         "boraflow.operators.virtualenv",
         "BranchExternalPythonDecoratedOperator",
     ),
+    "stub": ("boraflow.operators.stub", "StubOperator"),
 }
+
+
+def task_decorator_factory(
+    python_callable: Callable[..., Any] | None = None,
+    *,
+    multiple_outputs: bool | None = None,
+    decorated_operator_class: type[BaseOperator],
+    **kwargs: Any,
+) -> Any:
+    """Return a decorator that makes tasks of a class of one's own: what ``@task.<name>`` of a provider calls.
+
+    Args:
+        python_callable: the function, when the decorator stands without brackets.
+        multiple_outputs: whether a returned dict becomes one XCom for each key; by its annotation when None.
+        decorated_operator_class: the operator; it takes ``python_callable``, ``op_args`` and ``op_kwargs``.
+        **kwargs: arguments of the operator.
+    """
+    if python_callable is not None:
+        if isinstance(python_callable, TaskDecorator):
+            raise InvalidArgument("@task cannot be applied twice to one function")
+        return TaskDecorator(python_callable, decorated_operator_class, kwargs, multiple_outputs)
+    return lambda function: TaskDecorator(
+        function, decorated_operator_class, dict(kwargs), multiple_outputs
+    )
+
+
+@functools.cache
+def _provided() -> dict[str, str]:
+    """Return the decorators that installed provider packages bring: name to import path."""
+    from boraflow.airflow import providers
+
+    return {
+        one["name"]: one["class-name"]
+        for info in providers.infos().values()
+        for one in info.get("task-decorators") or ()
+    }
 
 
 class TaskDecoratorCollection:
@@ -328,8 +421,7 @@ class TaskDecoratorCollection:
     def __getattr__(self, name: str) -> Any:
         variant = _VARIANTS.get(name)
         if variant is None:
-            known = [*_VARIANTS, "run_if", "skip_if"]
-            raise AttributeError(f"@task has no variant '{name}'{suggest(name, known)}")
+            return self._of_provider(name)
         operator_class = getattr(importlib.import_module(variant[0]), variant[1])
 
         def decorator(
@@ -337,16 +429,28 @@ class TaskDecoratorCollection:
             multiple_outputs: bool | None = None,
             **kwargs: Any,
         ) -> Any:
-            if python_callable is not None:
-                if isinstance(python_callable, TaskDecorator):
-                    raise InvalidArgument("@task cannot be applied twice to one function")
-                return TaskDecorator(python_callable, operator_class, kwargs, multiple_outputs)
-            return lambda function: TaskDecorator(
-                function, operator_class, dict(kwargs), multiple_outputs
+            return task_decorator_factory(
+                python_callable,
+                multiple_outputs=multiple_outputs,
+                decorated_operator_class=operator_class,
+                **kwargs,
             )
 
         decorator.__name__ = name
         return decorator
+
+    def _of_provider(self, name: str) -> Any:
+        provided = {} if name.startswith("__") else _provided()
+        if name not in provided:
+            known = [*_VARIANTS, *provided, "run_if", "skip_if"]
+            raise AttributeError(
+                f"@task has no variant '{name}'{suggest(name, known)}; those of providers need their package"
+            )
+        from boraflow.airflow import hook
+        from boraflow.airflow.loading import import_string
+
+        with hook.active():
+            return import_string(provided[name])
 
     def run_if(
         self, condition: Callable[[Any], bool], skip_message: str | None = None
@@ -408,6 +512,19 @@ def _conditional(
         return decorated._copy(decorated.function, kwargs)
 
     return decorate
+
+
+def result(decorated: Any) -> Any:
+    """Mark a ``@task`` as the one whose value is the result of a run: ``bora runs result`` shows it.
+
+    Raises:
+        InvalidArgument: it does not stand above a ``@task``.
+    """
+    if not isinstance(decorated, TaskDecorator):
+        raise InvalidArgument(f"@result must stand above a @task, got {decorated!r}")
+    marked = decorated._copy(decorated.function, dict(decorated.kwargs))
+    marked.returns_dag_result = True
+    return marked
 
 
 def setup(func: Any) -> Any:

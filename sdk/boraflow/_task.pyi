@@ -2,11 +2,12 @@
 
 Calling a ``@task`` function while a DAG is being made returns a reference (:class:`XComArg`), which is then passed
 on where the next function wants the value. So the call is typed as both: a reference (``>>``, ``.map()``) that
-also has the type of the value. For a result whose type cannot be subclassed (``bool``, a union, a class of your
-own) it is typed as the value alone.
+also has the type of the value. For a result whose type cannot be subclassed (``bool``, a union, a tuple, a class of
+your own) it is typed as the value alone. The literals of a ``Literal`` are taken for the text or number that they are.
 """
 
 from collections.abc import Callable, Coroutine
+from datetime import date, datetime
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from boraflow._context import Context
@@ -17,16 +18,18 @@ from boraflow._signatures import (
     DecoratedBashArguments,
     DecoratedSensorArguments,
     ExternalPythonArguments,
+    OperatorArguments,
     PythonArguments,
     ShortCircuitArguments,
     VirtualenvArguments,
 )
-from boraflow._xcom import PlainXComArg
+from boraflow._xcom import ConcatXComArg, MapXComArg, PlainXComArg, XComArg, ZipXComArg
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
+U = TypeVar("U")
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -36,7 +39,22 @@ class Reference(PlainXComArg):
 class TextResult(PlainXComArg, str): ...
 class IntResult(PlainXComArg, int): ...
 class FloatResult(PlainXComArg, float): ...
-class ListResult(PlainXComArg, list[T]): ...
+
+class ListResult(PlainXComArg, list[T]):
+    def map(self, f: Callable[[T], U]) -> MapResult[U]: ...
+    @overload
+    def zip(self, other: ListResult[U], /, *, fillvalue: Any = ...) -> ZipResult[tuple[T, U]]: ...
+    @overload
+    def zip(self, *others: XComArg, fillvalue: Any = ...) -> ZipResult[Any]: ...
+    def concat(self, *others: XComArg) -> ConcatResult[Any]: ...
+
+class MapResult(MapXComArg, list[T]): ...
+class ZipResult(ZipXComArg, list[T]): ...
+class ConcatResult(ConcatXComArg, list[T]): ...
+class DateTimeResult(PlainXComArg, datetime): ...
+class DateResult(PlainXComArg, date): ...
+class BytesResult(PlainXComArg, bytes): ...
+class SetResult(PlainXComArg, set[T]): ...
 
 class DictResult(PlainXComArg, dict[K, V]):
     def __getitem__(self, item: Any) -> Any: ...
@@ -48,7 +66,15 @@ class DecoratedOperator(BaseOperator):
     op_kwargs: Any
     def __init__(self, **kwargs: Any) -> None: ...
     def call(self, context: Context) -> Any: ...
+    def get_python_source(self) -> str: ...
 
+def task_decorator_factory(
+    python_callable: Callable[..., Any] | None = None,
+    *,
+    multiple_outputs: bool | None = None,
+    decorated_operator_class: type[BaseOperator],
+    **kwargs: Any,
+) -> Any: ...
 def unique_task_id(task_id: str, dag: DAG | None, group: TaskGroup | None) -> str: ...
 
 class TaskDecorator(Generic[P, R_co]):
@@ -77,6 +103,20 @@ class TaskDecorator(Generic[P, R_co]):
     def __call__(
         self: TaskDecorator[P, list[T]], *args: P.args, **kwargs: P.kwargs
     ) -> ListResult[T]: ...
+    @overload
+    def __call__(
+        self: TaskDecorator[P, set[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> SetResult[T]: ...
+    @overload
+    def __call__(  # pyright: ignore[reportOverlappingOverload] (a datetime is a date)
+        self: TaskDecorator[P, datetime], *args: P.args, **kwargs: P.kwargs
+    ) -> DateTimeResult: ...
+    @overload
+    def __call__(self: TaskDecorator[P, date], *args: P.args, **kwargs: P.kwargs) -> DateResult: ...
+    @overload
+    def __call__(
+        self: TaskDecorator[P, bytes], *args: P.args, **kwargs: P.kwargs
+    ) -> BytesResult: ...
     @overload
     def __call__(
         self: TaskDecorator[P, dict[K, V]], *args: P.args, **kwargs: P.kwargs
@@ -157,6 +197,10 @@ class TaskDecoratorCollection:
     def branch_external_python(
         self, **kwargs: Unpack[ExternalPythonArguments]
     ) -> _DecorateReference: ...
+    @overload
+    def stub(self, python_callable: Callable[P, R], /) -> TaskDecorator[P, R]: ...
+    @overload
+    def stub(self, **kwargs: Unpack[OperatorArguments]) -> _Decorate: ...
     def run_if(
         self, condition: Callable[[Context], bool], skip_message: str | None = ...
     ) -> Callable[[TaskDecorator[P, R]], TaskDecorator[P, R]]:
@@ -174,6 +218,9 @@ class _Mark(Protocol):
     def __call__(self, func: TaskDecorator[P, R], /) -> TaskDecorator[P, R]: ...
     @overload
     def __call__(self, func: Callable[P, R], /) -> TaskDecorator[P, R]: ...
+
+def result(decorated: TaskDecorator[P, R], /) -> TaskDecorator[P, R]:
+    """Mark a ``@task`` as the one whose value is the result of a run."""
 
 @overload
 def setup(func: TaskDecorator[P, R], /) -> TaskDecorator[P, R]: ...

@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from boraflow import _clock
 from boraflow._clock import from_micros, plain_datetime, to_micros
 from boraflow._notset import NOTSET, XCOM_RETURN_KEY, is_arg_set
+from boraflow._serde import loads
+from boraflow._xcom_backend import backend, from_text, to_text
 from boraflow.exceptions import BoraflowException
 
 if TYPE_CHECKING:
@@ -66,6 +69,11 @@ class DagRun:
     @property
     def partition_key(self) -> str | None:
         return self._run.partition_key
+
+    @cached_property
+    def partition_date(self) -> Any:
+        """The moment that the partition key stands for, where it stands for one."""
+        return from_micros(self._run.partition_date)
 
     @property
     def external_trigger(self) -> bool:
@@ -180,6 +188,7 @@ class RuntimeTaskInstance:
         self._comms = comms
         self._dag = dag
         self._start = start_date
+        self._began = _clock.monotonic()
         self.task = task
         self.task_id = request.task_id
         self.dag_id = request.run.dag_id
@@ -203,6 +212,10 @@ class RuntimeTaskInstance:
     @cached_property
     def dag_run(self) -> DagRun:
         return DagRun(self._request.run, self._comms, (self.task_id, self.map_index))
+
+    def _elapsed(self) -> float:
+        """Return the seconds since this try's first attempt began."""
+        return self._request.elapsed + _clock.monotonic() - self._began
 
     def get_dagrun(self, session: Any = None) -> DagRun:
         """Return the run."""
@@ -358,17 +371,32 @@ class RuntimeTaskInstance:
 
     # --- XCom ---
 
-    def _decode(self, text: str) -> Any:
-        from boraflow._serde import loads
-
-        return loads(text)
+    def _decode(self, text: str, key: str) -> Any:
+        return from_text(text, key)
 
     def pull_one(self, task_id: str, map_index: int, key: str) -> Any:
         """Return one XCom of this run, or NOTSET."""
         if task_id == self.task_id and map_index == self.map_index and key in self.pushed:
-            return self._decode(self.pushed[key].value_json)
+            return self._decode(self.pushed[key].value_json, key)
         text = self._comms.get_xcom(self.dag_id, self.run_id, task_id, map_index, key)
-        return NOTSET if text is None else self._decode(text)
+        return NOTSET if text is None else self._decode(text, key)
+
+    def mapped_item(self, operator: Any, key: str, position: int) -> tuple[int, Any] | None:
+        """Return how many values a task gives to map over, and the one at ``position`` (NOTSET beyond the last).
+
+        None: they have to be looked at as a whole.
+        """
+        index = self.upstream_map_index(operator)
+        if isinstance(index, range) or backend() is not None:
+            return None
+        batch = f"{self.task_id} {self._request.try_number} {self._request.scheduled_at or ''}"
+        found = self._comms.get_mapped_item(
+            self.dag_id, self.run_id, operator.task_id, index, key, position, batch
+        )
+        if found is None:
+            return None
+        length, text = found
+        return length, NOTSET if text is None else loads(text)
 
     def pull_all(
         self, task_id: str, key: str, indexes: range | None = None
@@ -378,7 +406,7 @@ class RuntimeTaskInstance:
         if wanted == []:
             return []
         rows = self._comms.get_xcoms(self.dag_id, self.run_id, [task_id], wanted, key, False)
-        return [(index, self._decode(text)) for _, index, text in rows]
+        return [(index, self._decode(text, key)) for _, index, text in rows]
 
     def xcom_push(self, key: str, value: Any, *_: Any, **__: Any) -> None:
         """Push an XCom of this task.
@@ -387,13 +415,50 @@ class RuntimeTaskInstance:
             XComSerializationError: the value cannot be stored.
             XComTooLarge: it is larger than the limit.
         """
-        from boraflow._serde import dumps
         from boraflow.model.attempt import PushedXcom
 
         if not isinstance(key, str) or not key:
             raise BoraflowException(f"the key of an XCom must be a text, not {key!r}")
-        text = dumps(value, what=f"XCom '{key}' of task '{self.task_id}'")
+        text = to_text(
+            value,
+            key,
+            dag_id=self.dag_id,
+            run_id=self.run_id,
+            task_id=self.task_id,
+            map_index=self.map_index,
+        )
         self.pushed[key] = PushedXcom(key, text)
+
+    async def axcom_push(self, key: str, value: Any) -> None:
+        """Push an XCom, as :meth:`xcom_push` does, without holding the event loop."""
+        import asyncio  # every worker holds this module, and few a loop
+
+        await asyncio.to_thread(self.xcom_push, key, value)
+
+    async def axcom_pull(
+        self,
+        task_ids: str | Iterable[str] | None = None,
+        dag_id: str | None = None,
+        key: str = XCOM_RETURN_KEY,
+        include_prior_dates: bool = False,
+        *,
+        map_indexes: int | Iterable[int] | Any | None = NOTSET,
+        default: Any = None,
+        run_id: str | None = None,
+    ) -> Any:
+        """Pull XComs, as :meth:`xcom_pull` does, without holding the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(
+            self.xcom_pull,
+            task_ids,
+            dag_id,
+            key,
+            include_prior_dates,
+            map_indexes=map_indexes,
+            default=default,
+            run_id=run_id,
+        )
 
     def xcom_pull(
         self,
@@ -445,12 +510,12 @@ class RuntimeTaskInstance:
             indexes = list(map_indexes)
         found: dict[str, dict[int, Any]] = {one: {} for one in ids}
         if here and self.task_id in found and key in self.pushed:
-            found[self.task_id][self.map_index] = self._decode(self.pushed[key].value_json)
+            found[self.task_id][self.map_index] = self._decode(self.pushed[key].value_json, key)
         rows: list[tuple[str, int, str]] = []
         if ids and indexes != []:
             rows = self._comms.get_xcoms(dag_id, run_id, ids, indexes, key, include_prior_dates)
         for task_id, index, text in rows:
-            found.setdefault(task_id, {}).setdefault(index, self._decode(text))
+            found.setdefault(task_id, {}).setdefault(index, self._decode(text, key))
         if not ids:
             return []
         if single_task:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from boraflow import _source
 from boraflow._xcom import ResolveMixin
 from boraflow.airflow.context import OLD_KEYS
 from boraflow.exceptions import BoraflowException
@@ -34,6 +35,10 @@ class literal(ResolveMixin):  # noqa: N801 (Airflow's name)
 
 
 LiteralValue = literal
+
+
+RENDERING = "while rendering"
+"""How a note begins that says which field was rendered when an exception came."""
 
 
 class TemplateError(BoraflowException):
@@ -223,7 +228,9 @@ class Renderer:
             try:
                 rendered = self.render(value)
             except Exception as err:
-                err.add_note(f"while rendering {type(parent).__name__}.{name}")
+                at = getattr(parent, "_defined_at", None)
+                place = f" ({_source.show(at)})" if at else ""
+                err.add_note(f"{RENDERING} {type(parent).__name__}.{name}{place}")
                 raise
             if rendered is not value:
                 setattr(parent, name, rendered)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 from boraflow._edges import DependencyMixin, EdgeModifier
 from boraflow._notset import NOTSET, XCOM_RETURN_KEY, is_arg_set
 from boraflow.exceptions import XComNotFound
-from boraflow.model.spec import MapValue
 
 if TYPE_CHECKING:
     from boraflow._abstract import AbstractOperator
     from boraflow._context import Context
+    from boraflow.model.spec import MapValue
 
 
 class ResolveMixin:
@@ -194,6 +194,8 @@ class PlainXComArg(XComArg):
         )
 
     def map_value(self) -> MapValue:
+        from boraflow.model.spec import MapValue
+
         return MapValue("xcom", task_id=self.operator.task_id, key=self.key)
 
 
@@ -287,6 +289,8 @@ class MapXComArg(XComArg):
         return _Mapped(as_items(self.arg.resolve(context)), self.callables)
 
     def map_value(self) -> MapValue:
+        from boraflow.model.spec import MapValue
+
         return MapValue("map", items=(self.arg.map_value(),))
 
 
@@ -315,6 +319,8 @@ class ZipXComArg(XComArg):
 
     def map_value(self) -> MapValue:
         items = tuple(arg.map_value() for arg in self.args)
+        from boraflow.model.spec import MapValue
+
         return MapValue("zip", items=items, fill=is_arg_set(self.fillvalue))
 
 
@@ -343,4 +349,6 @@ class ConcatXComArg(XComArg):
         return out
 
     def map_value(self) -> MapValue:
+        from boraflow.model.spec import MapValue
+
         return MapValue("concat", items=tuple(arg.map_value() for arg in self.args))

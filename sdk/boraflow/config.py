@@ -39,18 +39,24 @@ def read_token(name: str, environ: Mapping[str, str] | None = None) -> str | Non
     """Return a token's secret: ``BORAFLOW_TOKEN``, else ``$BORAFLOW_HOME/tokens/<name>.token``, else ``None``.
 
     Raises:
-        ConfigError: the file is there and cannot be read.
+        ConfigError: the file is there and cannot be read, or no token could look like this.
     """
     environ = os.environ if environ is None else environ
     if secret := environ.get("BORAFLOW_TOKEN", "").strip():
-        return secret
+        return _plausible(secret, "BORAFLOW_TOKEN")
     path = home(environ) / "tokens" / f"{name}.token"
     try:
-        return path.read_text().strip() or None
+        return _plausible(path.read_text(errors="replace").strip(), str(path)) or None
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(f"cannot read the token {path}: {error.strerror}") from error
+
+
+def _plausible(secret: str, where: str) -> str:
+    if not (secret.isascii() and secret.isprintable()):
+        raise ConfigError(f"{where} holds no token: there are characters in it that no token has")
+    return secret
 
 
 def _setting(
@@ -103,7 +109,21 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetastoreSettings(Settings):
+class ProviderSettings(Settings):
+    """What metastore and dashboard both know of the provider that people sign in at."""
+
+    oidc_issuer: str = _setting(
+        "",
+        "URL of the OpenID Connect provider whose people may sign in; empty is none.",
+        env="BORAFLOW_OIDC_ISSUER",
+    )
+    oidc_client_id: str = _setting(
+        "", "What the provider calls this installation.", env="BORAFLOW_OIDC_CLIENT_ID"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetastoreSettings(ProviderSettings):
     """The metastore."""
 
     address: str = _setting("127.0.0.1:7781", "Where the public API listens.")
@@ -144,11 +164,45 @@ class MetastoreSettings(Settings):
     xcom_max_bytes: int = _setting(
         1_048_576, "Largest XCom value, as JSON text.", env="BORAFLOW_XCOM_MAX_BYTES"
     )
+    state_max_bytes: int = _setting(
+        65_535,
+        "Largest value of a state store, as JSON text, that the API takes, and beyond which a task is warned; 0 is"
+        " none.",
+        env="BORAFLOW_STATE_MAX_BYTES",
+    )
+    state_retention_days: float = _setting(
+        30.0,
+        "What a task keeps in `task_state_store` goes after this, unless it says how long; 0 keeps it as long as"
+        " its run.",
+        env="BORAFLOW_STATE_RETENTION_DAYS",
+    )
+    state_clear_on_success: bool = _setting(
+        False,
+        "Whether a task that succeeds loses what it kept in `task_state_store`.",
+        env="BORAFLOW_STATE_CLEAR_ON_SUCCESS",
+    )
     leader_lease_seconds: float = _setting(
         10.0, "A scheduler that was not heard of for so long no longer leads."
     )
     relay_timeout_seconds: float = _setting(
         30.0, "How long a command waits for the leading scheduler's answer."
+    )
+    oidc_roles: dict[str, str] = _setting(
+        dict,
+        "Who gets which role, strongest first to match: `admin=platform,operator=data|sre,viewer=*`. Several values"
+        " are separated by `|`; `*` is everybody whom the provider knows.",
+        env="BORAFLOW_OIDC_ROLES",
+    )
+    oidc_role_claim: str = _setting(
+        "groups",
+        "Claim of the ID token that these values are looked for in, such as `realm_access.roles`.",
+        env="BORAFLOW_OIDC_ROLE_CLAIM",
+    )
+    oidc_name_claim: str = _setting(
+        "email", "Claim that names people, in the audit log too.", env="BORAFLOW_OIDC_NAME_CLAIM"
+    )
+    oidc_session_hours: float = _setting(
+        12.0, "How long a person stays signed in.", env="BORAFLOW_OIDC_SESSION_HOURS"
     )
 
 
@@ -237,14 +291,34 @@ class ExecutorSettings(Settings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UiSettings(Settings):
+class UiSettings(ProviderSettings):
     """The dashboard."""
 
     address: str = _setting("127.0.0.1:7780", "Where the dashboard listens.")
     login: str = _setting(
         "auto",
-        "`token`: people sign in with a token of theirs; `none`: everybody acts with the dashboard's own;"
-        " `auto`: `none` on loopback, else `token`.",
+        "`token`: people sign in; `none`: everybody acts with the dashboard's own token; `auto`: `none` on loopback"
+        " without an OpenID Connect provider, else `token`.",
+    )
+    oidc_client_secret: str = _setting(
+        "",
+        "The secret that the provider gave it; empty for a public client.",
+        env="BORAFLOW_OIDC_CLIENT_SECRET",
+        secret=True,
+    )
+    oidc_scope: str = _setting(
+        "openid email profile", "What the provider is asked for.", env="BORAFLOW_OIDC_SCOPE"
+    )
+    oidc_redirect_url: str = _setting(
+        "",
+        "Where the provider sends people back to: the dashboard's address with `/login/callback`. Empty is made from"
+        " the address in the browser.",
+        env="BORAFLOW_OIDC_REDIRECT_URL",
+    )
+    pictures_folder: str = _setting(
+        "",
+        "Folder that tasks write pictures to and the dashboard can read: an XCom that is the path of one below it"
+        " is shown as the picture. Empty: paths are shown as text.",
     )
     metastore_address: str = _setting(
         "127.0.0.1:7781", "The metastore.", env="BORAFLOW_METASTORE_ADDRESS"
@@ -303,6 +377,11 @@ OTHER_VARIABLES: dict[str, str] = {
     "BORAFLOW_CONFIG": "Another settings file than `boraflow.toml` in the home folder.",
     "BORAFLOW_PLUGINS_FOLDER": "Folder of plugins and of `airflow_local_settings.py`, beside `plugins/` of each bundle;"
     " `plugins/` in the home folder by default. Of the scheduler and of each executor.",
+    "BORAFLOW_XCOM_BACKEND": "Import path of a subclass of `BaseXCom` that stores and reads XComs, such as"
+    " `boraflow.airflow.xcom_storage.XComObjectStorageBackend`. Of each executor.",
+    "BORAFLOW_XCOM_STORAGE_URL": "Where `XComObjectStorageBackend` keeps large XComs, any fsspec URL. Of each executor.",
+    "BORAFLOW_XCOM_STORAGE_THRESHOLD": "From how many bytes on it does so; -1, the default, is never, 0 always.",
+    "BORAFLOW_XCOM_STORAGE_COMPRESSION": "How it compresses them, such as `gzip`; not at all by default.",
     "BORAFLOW_VAR_<KEY>": "Value of a variable, for tasks.",
     "BORAFLOW_CONN_<ID>": "A connection as URI or JSON, for tasks.",
 }

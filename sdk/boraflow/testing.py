@@ -19,8 +19,9 @@ from boraflow._clock import to_micros
 from boraflow._comms import set_comms
 from boraflow._context import make_context, pop_context, push_context
 from boraflow._notset import XCOM_RETURN_KEY
-from boraflow._serde import dumps, loads
+from boraflow._serde import dumps
 from boraflow._task_instance import RuntimeTaskInstance
+from boraflow._xcom_backend import from_text
 from boraflow.airflow import hook
 from boraflow.exceptions import BoraflowException, DagFileError
 from boraflow.model.attempt import AttemptRequest, RunContext
@@ -133,7 +134,7 @@ def run_task(
             {"try_number": try_number, **request},
         )
         report = run_attempt(wanted, task.dag, store)
-    pushed = {x.key: loads(x.value_json) for x in report.xcoms}
+    pushed = {x.key: from_text(x.value_json, x.key) for x in report.xcoms}
     return TaskOutcome(report.result, pushed, store.rendered, store)
 
 

@@ -26,6 +26,7 @@ from boraflow.model.rows import (
     DagRow,
     ExecutorRow,
     Micros,
+    PartitionEventRow,
     PoolRow,
     RunRow,
     TaskRow,
@@ -173,7 +174,10 @@ def run_row_to_pb(r: RunRow) -> pb.RunRow:
         backfill_id=r.backfill_id or "",
         clear_number=r.clear_number,
         actor=r.actor,
+        deadline_us=r.deadline or 0,
         row_version=r.row_version,
+        partition_key=r.partition_key or "",
+        partition_us=r.partition_date,
     )
 
 
@@ -199,7 +203,10 @@ def run_row_from_pb(m: pb.RunRow) -> RunRow:
         backfill_id=m.backfill_id or None,
         clear_number=m.clear_number,
         actor=m.actor,
+        deadline=Micros(m.deadline_us) or None,
         row_version=m.row_version,
+        partition_key=m.partition_key or None,
+        partition_date=_opt(m, "partition_us"),
     )
 
 
@@ -346,6 +353,37 @@ def asset_event_row_from_pb(m: pb.AssetEventRow) -> AssetEventRow:
         aliases=tuple(m.aliases),
         time=Micros(m.time_us),
         partition_key=m.partition_key,
+        partition_date=_opt(m, "partition_us"),
+    )
+
+
+def partition_event_row_to_pb(r: PartitionEventRow) -> pb.PartitionEventRow:
+    return pb.PartitionEventRow(
+        dag_id=r.dag_id,
+        partition_key=r.partition_key,
+        event_id=r.event_id,
+        name=r.name,
+        uri=r.uri,
+        aliases=r.aliases,
+        source_key=r.source_key,
+        time_us=r.time,
+        partition_us=r.partition_date,
+        fingerprint=r.fingerprint,
+    )
+
+
+def partition_event_row_from_pb(m: pb.PartitionEventRow) -> PartitionEventRow:
+    return PartitionEventRow(
+        dag_id=m.dag_id,
+        partition_key=m.partition_key,
+        event_id=m.event_id,
+        name=m.name,
+        uri=m.uri,
+        aliases=tuple(m.aliases),
+        source_key=m.source_key,
+        time=Micros(m.time_us),
+        partition_date=_opt(m, "partition_us"),
+        fingerprint=m.fingerprint,
     )
 
 
@@ -540,6 +578,20 @@ def commit_to_pb(epoch: int, c: Commit) -> pb.CommitRequest:
             for r in c.asset_consumptions
         ],
         asset_queue=[asset_queue_row_to_pb(r) for r in c.asset_queue],
+        partition_events=[partition_event_row_to_pb(r) for r in c.partition_events],
+        dropped_partition_events=[
+            pb.PartitionEventKey(dag_id=k[0], partition_key=k[1], event_id=k[2])
+            for k in c.dropped_partition_events
+        ],
+        partition_consumptions=[
+            pb.PartitionConsumption(
+                dag_id=r.dag_id,
+                partition_key=r.partition_key,
+                run_key=r.run_key,
+                event_ids=r.event_ids,
+            )
+            for r in c.partition_consumptions
+        ],
     )
 
 

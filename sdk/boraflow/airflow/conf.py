@@ -6,6 +6,7 @@ else is configured by it: Boraflow's settings are in ``docs/reference/settings.m
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -39,13 +40,33 @@ _KNOWN: dict[tuple[str, str], Callable[[], str]] = {
         os.environ.get("BORAFLOW_PLUGINS_FOLDER") or str(config.home() / "plugins")
     ),
     ("core", "unit_test_mode"): lambda: "False",
-    ("kubernetes_executor", "namespace"): lambda: "default",
-    ("kubernetes_executor", "worker_container_repository"): lambda: "",
-    ("kubernetes_executor", "worker_container_tag"): lambda: "",
+    **{
+        (section, key): lambda default=default: default
+        for section in ("kubernetes_executor", "kubernetes")  # Airflow 3 and 2, and Airflow 1.10
+        for key, default in (
+            ("namespace", "default"),
+            ("worker_container_repository", ""),
+            ("worker_container_tag", ""),
+        )
+    },
     ("logging", "base_log_folder"): lambda: str(config.home() / "logs"),
     ("scheduler", "catchup_by_default"): lambda: "False",
     ("webserver", "base_url"): lambda: os.environ.get("BORAFLOW_UI_URL", "http://127.0.0.1:7780"),
 }
+
+
+@functools.cache
+def _provided() -> dict[tuple[str, str], str]:
+    """Return the defaults of settings that installed provider packages describe."""
+    from boraflow.airflow import providers
+
+    return {
+        (section.lower(), key.lower()): str(option["default"])
+        for info in providers.infos().values()
+        for section, described in (info.get("config") or {}).items()
+        for key, option in (described.get("options") or {}).items()
+        if option.get("default") is not None
+    }
 
 
 class Configuration:
@@ -63,6 +84,8 @@ class Configuration:
             return value
         if (known := _KNOWN.get((section, key))) is not None:
             return known()
+        if (default := _provided().get((section, key))) is not None:
+            return default
         if is_arg_set(fallback):
             return fallback
         raise AirflowConfigException(
@@ -109,6 +132,18 @@ class Configuration:
             return timedelta(seconds=float(text))
 
         return self._read(section, key, fallback, seconds, "a number of seconds")
+
+    def getimport(self, section: str, key: str, fallback: Any = NOTSET, **_: Any) -> Any:
+        """Return what the setting's dotted path names; None if it is empty."""
+        from boraflow.airflow.loading import import_string
+
+        text = self.get(section, key, None if fallback is NOTSET else fallback)
+        if not isinstance(text, str) or not text:
+            return None
+        try:
+            return import_string(text)
+        except ImportError as error:
+            raise AirflowConfigException(f"[{section}] {key} names nothing: {error}") from error
 
     def has_option(self, section: str, option: str, **_: Any) -> bool:
         """Say whether a setting has a value."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
@@ -21,10 +20,19 @@ import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boraflow import _deprecated
-from boraflow.airflow import names
+from boraflow.airflow import former, names
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader, MetaPathFinder
+
+    class _Finder(MetaPathFinder, Loader): ...
+else:
+    # importlib.abc brings tempfile, shutil and pathlib, a third of what the hook would cost; the import system
+    # looks only for the methods.
+    _Finder = object
 
 VARIABLE = "BORAFLOW_AIRFLOW_IMPORTS"
 _ROOT = "airflow"
@@ -32,10 +40,23 @@ _MISSING = object()
 
 
 @functools.cache
+def moved_to_providers() -> dict[str, dict[str, str]]:
+    """Return, by former module, the dotted places of names that are now in provider packages."""
+    found: dict[str, dict[str, str]] = {}
+    for line in former.TABLE.splitlines():
+        module, source, listed = line.replace(":", "").split(" ", 2)
+        places = found.setdefault(f"{_ROOT}.{module}", {})
+        for word in listed.split():
+            name, _, own = word.partition("=")
+            places[name] = f"{_ROOT}.providers.{source}.{own or name}"
+    return found
+
+
+@functools.cache
 def modules() -> frozenset[str]:
     """Return the modules there are: those of the table, and the packages above them."""
     found: set[str] = set()
-    for table in (names.CURRENT, names.MOVED):
+    for table in (names.CURRENT, names.MOVED, moved_to_providers()):
         for name in table:
             parts = name.split(".")
             found.update(".".join(parts[:n]) for n in range(1, len(parts) + 1))
@@ -129,7 +150,15 @@ def exists(module: str) -> bool:
         current, moved = _entries(module)
         if any(entry.there() for entry in (*current, *moved)):
             return True
+    if any(_source_there(place) for place in moved_to_providers().get(module, {}).values()):
+        return True
     return any(exists(f"{module}.{child}") for child in _children(module))
+
+
+def _source_there(place: str) -> bool:
+    """Say whether the module that a name moved to is there: Boraflow's own, or an installed one."""
+    module = place.rpartition(".")[0]
+    return exists(module) or _installed(module) is not None
 
 
 def lookup(module: str, name: str) -> Any:
@@ -142,6 +171,13 @@ def lookup(module: str, name: str) -> Any:
         if (value := entry.get(name)) is not _MISSING:
             _deprecated.note(_advice_for(module, name, entry))
             return value
+    place = moved_to_providers().get(module, {}).get(name)
+    if place and _source_there(place):
+        source, _, own = place.rpartition(".")
+        value = getattr(importlib.import_module(source), own, _MISSING)
+        if value is not _MISSING:
+            _deprecated.note(f"{module}.{name} is of an older Airflow: import {own} from {source}")
+        return value
     return _MISSING
 
 
@@ -161,19 +197,51 @@ def exported(module: str) -> list[str]:
     return sorted({name for entry in (*current, *moved) if entry.there() for name in entry.all()})
 
 
-def refusal(name: str) -> str:
-    """Return the sentence that says that a name is not there, and what to do."""
-    advice = next(
-        (
-            names.ADVICE[prefix]
-            for prefix in sorted(names.ADVICE, key=len, reverse=True)
-            if name == prefix or name.startswith(prefix + ".")
-        ),
-        "",
-    )
-    if name.startswith("airflow.providers.") and name.rpartition(".")[0] in names.CURRENT:
-        advice = ""  # a module that Boraflow answers for itself
-    return f"Boraflow has no {name} yet" + (f": {advice}" if advice else "")
+_INSTALL = "install it, without Airflow, where the scheduler and the executors run"
+
+
+def package_of(name: str) -> str:
+    """Return the distribution that holds a module or name below ``airflow.providers``."""
+    parts = name.split(".")[2:]
+    levels = 2 if parts[0] in names.PROVIDER_FAMILIES and len(parts) > 1 else 1
+    return "apache-airflow-providers-" + "-".join(parts[:levels])
+
+
+def refusal(name: str, asked: str = "") -> str:
+    """Return the sentence that says that a name is not there, and what to do.
+
+    Args:
+        name: the module or name.
+        asked: what the file imports, if that is below ``name``.
+    """
+    asked = asked or name
+    return f"Boraflow has no {asked} yet" + (f": {advice}" if (advice := _advice(asked)) else "")
+
+
+def _advice(name: str) -> str:
+    module, _, last = name.rpartition(".")
+    table = moved_to_providers()
+    if places := table.get(name) or table.get(module):
+        # The name that was asked for, or the module's when it is not known.
+        place = places.get(last) or next(iter(places.values()))
+        if found := _installed_package(place):
+            return f"it became {place}, which the installed {found} does not have"
+        return f"it is now {place} of the package {package_of(place)}; {_INSTALL}"
+    if name.startswith("airflow.providers."):
+        if module in names.CURRENT:
+            return ""  # a module that Boraflow answers for itself
+        if found := _installed_package(name):
+            return f"the installed {found} has no such name; see its changelog for what replaced it"
+        return f"it is of the package {package_of(name)}; {_INSTALL}"
+    prefixes = [p for p in names.ADVICE if name == p or name.startswith(p + ".")]
+    return names.ADVICE[max(prefixes, key=len)] if prefixes else ""
+
+
+def _installed_package(place: str) -> str:
+    """Return the provider package that holds ``place``, if it is installed."""
+    package = package_of(place)
+    levels = place.split(".")[: len(package.split("-")) - 3 + 2]
+    return package if _installed(".".join(levels)) is not None else ""
 
 
 class AirflowModule(types.ModuleType):
@@ -194,13 +262,26 @@ class AirflowModule(types.ModuleType):
                 return value
             if name in _children(own) and exists(f"{own}.{name}"):
                 return importlib.import_module(f"{own}.{name}")
+            # The rest of a provider module that Boraflow has in part, where its package is installed.
+            if own.startswith(names.INSTALLED) and (behind := _behind(own)) is not None:
+                value = vars(behind).get(name, _MISSING)
+                if value is not _MISSING:
+                    vars(self)[name] = value
+                    return value
         raise AttributeError(refusal(f"{own}.{name}"), name=name, obj=self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system binds a submodule to its parent; the parent's own name of that kind, such as
+        # airflow.decorators.task_group, goes before it.
+        if isinstance(value, AirflowModule) and name in exported(self.__name__):
+            return
+        super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
         return sorted({*vars(self), *exported(self.__name__), *_children(self.__name__)})
 
 
-class AirflowFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class AirflowFinder(_Finder):
     """Finds and makes the modules of the table."""
 
     def find_spec(
@@ -216,14 +297,18 @@ class AirflowFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             spec.submodule_search_locations = []
             return spec
         if fullname.startswith(names.INSTALLED):
-            spec = _installed(fullname)
+            spec = _installed(fullname, path)
             if spec is not None:
                 return spec
         if sys._getframe(2).f_code.co_name == "find_spec":
             return None  # importlib.util.find_spec: a question, not an import
         # Without a name: `from x import y` would take a missing module of that name for a missing
         # attribute, and say less.
-        raise ModuleNotFoundError(refusal(fullname))
+        asked, importer = _asked(fullname)
+        text = refusal(fullname, asked)
+        if importer.startswith("airflow.providers."):
+            text += f" (imported by {importer} of {package_of(importer)})"
+        raise ModuleNotFoundError(text)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
         return AirflowModule(spec.name)
@@ -232,16 +317,61 @@ class AirflowFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Nothing: names are looked up when they are used."""
 
 
-def _installed(fullname: str) -> importlib.machinery.ModuleSpec | None:
-    """Return the spec of a module that an installed distribution holds below one of the open packages."""
+def _asked(fullname: str) -> tuple[str, str]:
+    """Return what the import statement names, and the module it stands in.
+
+    ``fullname`` may be only the package above it, which is imported, and fails, first.
+    """
+    frame: types.FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    if frame is None:
+        return fullname, ""
+    import dis
+
+    importer = str(frame.f_globals.get("__name__", ""))
+    imported: tuple[str, ...] = ()
+    for instruction in dis.get_instructions(frame.f_code):
+        if instruction.opname == "LOAD_CONST":
+            imported = instruction.argval if isinstance(instruction.argval, tuple) else ()
+        elif instruction.offset == frame.f_lasti and instruction.opname == "IMPORT_NAME":
+            module = instruction.argval
+            if not f"{module}.".startswith(f"{fullname}."):
+                break  # a name of a package that is there
+            named = f"{module}.{imported[0]}" if imported and imported[0] != "*" else module
+            return named, importer
+    return fullname, importer
+
+
+def _installed(
+    fullname: str, path: Sequence[str] | None = None
+) -> importlib.machinery.ModuleSpec | None:
+    """Return the spec of a module that an installed distribution holds below one of the open packages.
+
+    Args:
+        fullname: the module.
+        path: where its package is, if that is imported.
+    """
     parent, _, _ = fullname.rpartition(".")
     relative = parent.split(".")
-    places = [os.path.join(p or ".", *relative) for p in sys.path]  # noqa: PTH118
+    places = list(path or ())
+    places += [os.path.join(p or ".", *relative) for p in sys.path]  # noqa: PTH118
     if relative == [_ROOT]:
         # A folder of that very name, as Airflow's own examples are when they are the DAG folder.
         last = fullname.rpartition(".")[2]
         places += [os.path.dirname(p) for p in sys.path if os.path.basename(p) == last]  # noqa: PTH119, PTH120
     return importlib.machinery.PathFinder.find_spec(fullname, places)
+
+
+@functools.cache
+def _behind(fullname: str) -> types.ModuleType | None:
+    """Return the installed module of a name that Boraflow answers, executed; it is nobody's import."""
+    spec = _installed(fullname)
+    if spec is None or spec.loader is None:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 _finder = AirflowFinder()

@@ -18,6 +18,15 @@ _PARTITION_MAPPERS = (
     " StartOfQuarterMapper StartOfWeekMapper StartOfYearMapper MinimumCount WaitForAll WaitPolicy DayWindow"
     " HourWindow MonthWindow QuarterWindow SegmentWindow WeekWindow Window YearWindow"
 )
+_TEMPORAL_MAPPERS = (
+    "boraflow: FanOutMapper StartOfDayMapper StartOfHourMapper StartOfMonthMapper StartOfQuarterMapper"
+    " StartOfWeekMapper StartOfYearMapper"
+)
+_WAIT_POLICIES = "boraflow: MinimumCount WaitForAll WaitPolicy"
+_WINDOWS = (
+    "boraflow: DayWindow HourWindow MonthWindow QuarterWindow SegmentWindow WeekWindow Window"
+    " YearWindow"
+)
 _TIMETABLE_BASE = "boraflow.model.timetables: DagRunInfo DataInterval TimeRestriction Timetable BaseTimetable=Timetable"
 _TRIGGER_TIMETABLES = (
     "boraflow: CronPartitionTimetable CronTriggerTimetable DeltaTriggerTimetable"
@@ -46,19 +55,19 @@ CURRENT: dict[str, tuple[str, ...]] = {
         "boraflow._task_instance: TaskInstance=RuntimeTaskInstance",
         "boraflow.airflow.conf: conf",
         "boraflow.airflow.xcom: BaseXCom",
-        "boraflow.airflow.links: BaseOperatorLink",
+        "boraflow._links: BaseOperatorLink",
         "boraflow.airflow.priority: PriorityWeightStrategy",
     ),
     "airflow.sdk.bases.branch": ("boraflow: BaseBranchOperator", _SKIP),
     "airflow.sdk.bases.decorator": (
-        "boraflow._task: DecoratedOperator TaskDecorator TaskDecoratorCollection",
+        "boraflow._task: DecoratedOperator TaskDecorator TaskDecoratorCollection task_decorator_factory",
     ),
     "airflow.sdk.bases.hook": ("boraflow: BaseHook",),
     "airflow.sdk.bases.notifier": ("boraflow: BaseNotifier",),
     "airflow.sdk.bases.operator": (
         "boraflow: BaseAsyncOperator BaseOperator chain chain_linear cross_downstream",
     ),
-    "airflow.sdk.bases.operatorlink": ("boraflow.airflow.links: BaseOperatorLink",),
+    "airflow.sdk.bases.operatorlink": ("boraflow._links: BaseOperatorLink",),
     "airflow.sdk.bases.resumablejobmixin": ("boraflow: ResumableJobMixin",),
     "airflow.sdk.bases.sensor": (
         "boraflow: BaseSensorOperator PokeReturnValue",
@@ -68,10 +77,14 @@ CURRENT: dict[str, tuple[str, ...]] = {
     "airflow.sdk.bases.timetable": (_TIMETABLE_BASE,),
     "airflow.sdk.bases.xcom": ("boraflow.airflow.xcom: BaseXCom",),
     "airflow.sdk.configuration": ("boraflow.airflow.conf: conf",),
+    "airflow.sdk.definitions._internal.types": (
+        "boraflow._notset: NOTSET ArgNotSet is_arg_set",
+        "boraflow.airflow.provider_base: SET_DURING_EXECUTION",
+    ),
     "airflow.sdk.definitions.asset": (
         _ASSETS,
         "boraflow: Metadata Dataset=Asset",
-        "boraflow._assets: AssetUniqueKey AssetNameRef AssetUriRef AssetRef BaseAsset",
+        "boraflow._assets: AssetRef BaseAsset",
     ),
     "airflow.sdk.definitions.asset.decorators": ("boraflow: asset",),
     "airflow.sdk.definitions.asset.metadata": ("boraflow: Metadata",),
@@ -91,6 +104,15 @@ CURRENT: dict[str, tuple[str, ...]] = {
     "airflow.sdk.definitions.mappedoperator": ("boraflow._mapped: MappedOperator OperatorPartial",),
     "airflow.sdk.definitions.param": ("boraflow._params: Param ParamsDict DagParam",),
     "airflow.sdk.definitions.partition_mappers": (_PARTITION_MAPPERS,),
+    "airflow.sdk.definitions.partition_mappers.allowed_key": ("boraflow: AllowedKeyMapper",),
+    "airflow.sdk.definitions.partition_mappers.base": ("boraflow: PartitionMapper RollupMapper",),
+    "airflow.sdk.definitions.partition_mappers.chain": ("boraflow: ChainMapper",),
+    "airflow.sdk.definitions.partition_mappers.fixed_key": ("boraflow: FixedKeyMapper",),
+    "airflow.sdk.definitions.partition_mappers.identity": ("boraflow: IdentityMapper",),
+    "airflow.sdk.definitions.partition_mappers.product": ("boraflow: ProductMapper",),
+    "airflow.sdk.definitions.partition_mappers.temporal": (_TEMPORAL_MAPPERS,),
+    "airflow.sdk.definitions.partition_mappers.wait_policy": (_WAIT_POLICIES,),
+    "airflow.sdk.definitions.partition_mappers.window": (_WINDOWS,),
     "airflow.sdk.definitions.retry_policy": (
         "boraflow: ExceptionRetryPolicy RetryAction RetryDecision RetryPolicy RetryRule",
     ),
@@ -105,18 +127,23 @@ CURRENT: dict[str, tuple[str, ...]] = {
     "airflow.sdk.definitions.xcom_arg": ("boraflow._xcom: XComArg PlainXComArg",),
     "airflow.sdk.exceptions": ("boraflow.exceptions: *", "boraflow.airflow.warnings: *"),
     "airflow.sdk.execution_time": ("boraflow: macros",),
-    "airflow.sdk.execution_time.cache": ("boraflow: SecretCache",),
-    "airflow.sdk.execution_time.context": ("boraflow: NEVER_EXPIRE get_current_context",),
+    "airflow.sdk.execution_time.context": (
+        "boraflow: NEVER_EXPIRE get_current_context",
+        "boraflow._state_store: AssetStateStoreAccessor AssetStateStoreAccessors TaskStateStoreAccessor",
+    ),
     "airflow.sdk.execution_time.macros": ("boraflow.macros: *",),
     "airflow.sdk.execution_time.secrets_masker": ("boraflow: mask_secret",),
     "airflow.sdk.execution_time.task_runner": ("boraflow._task_instance: RuntimeTaskInstance",),
+    "airflow.sdk.execution_time.timeout": ("boraflow.airflow.provider_base: timeout",),
     "airflow.sdk.execution_time.xcom": ("boraflow.airflow.xcom: XCom=BaseXCom",),
     "airflow.sdk.io": ("boraflow: ObjectStoragePath",),
     "airflow.sdk.io.path": ("boraflow: ObjectStoragePath",),
-    "airflow.sdk.lineage": ("boraflow.lineage: *",),
     "airflow.sdk.log": ("boraflow: mask_secret",),
     "airflow.sdk.macros": ("boraflow.macros: *",),
     "airflow.sdk.module_loading": ("boraflow.airflow.loading: import_string qualname",),
+    "airflow.sdk.providers_manager_runtime": (
+        "boraflow.airflow.providers: ProvidersManagerTaskRuntime=ProvidersManager",
+    ),
     "airflow.sdk.timezone": ("boraflow.timezone: *",),
     "airflow.sdk.types": ("boraflow._task_instance: TaskInstance=RuntimeTaskInstance DagRun",),
     # --- what stays in the core
@@ -128,9 +155,20 @@ CURRENT: dict[str, tuple[str, ...]] = {
         "boraflow.airflow.warnings: *",
     ),
     "airflow.listeners": ("boraflow.airflow.plugins: hookimpl",),
+    "airflow.partition_mappers": (_PARTITION_MAPPERS,),
+    "airflow.partition_mappers.allowed_key": ("boraflow: AllowedKeyMapper",),
     "airflow.partition_mappers.base": ("boraflow: PartitionMapper RollupMapper",),
-    "airflow.partition_mappers.window": (_PARTITION_MAPPERS,),
+    "airflow.partition_mappers.chain": ("boraflow: ChainMapper",),
+    "airflow.partition_mappers.fixed_key": ("boraflow: FixedKeyMapper",),
+    "airflow.partition_mappers.identity": ("boraflow: IdentityMapper",),
+    "airflow.partition_mappers.product": ("boraflow: ProductMapper",),
+    "airflow.partition_mappers.temporal": (_TEMPORAL_MAPPERS,),
+    "airflow.partition_mappers.wait_policy": (_WAIT_POLICIES,),
+    "airflow.partition_mappers.window": (_WINDOWS,),
     "airflow.plugins_manager": ("boraflow.airflow.plugins: AirflowPlugin",),
+    "airflow.providers_manager": (
+        "boraflow.airflow.providers: ProvidersManager HookInfo ProviderInfo",
+    ),
     "airflow.task.priority_strategy": ("boraflow.airflow.priority: PriorityWeightStrategy",),
     "airflow.task.trigger_rule": ("boraflow: TriggerRule",),
     "airflow.task.weight_rule": ("boraflow: WeightRule",),
@@ -141,14 +179,29 @@ CURRENT: dict[str, tuple[str, ...]] = {
     "airflow.timetables.simple": (_SIMPLE_TIMETABLES, _ASSET_TIMETABLES),
     "airflow.timetables.trigger": (_TRIGGER_TIMETABLES,),
     "airflow.triggers.base": ("boraflow.triggers.base: *",),
+    "airflow.utils.deprecation_tools": ("boraflow.airflow.provider_base: add_deprecated_classes",),
     "airflow.utils.edgemodifier": ("boraflow._edges: EdgeModifier Label",),
+    "airflow.utils.hashlib_wrapper": ("boraflow.airflow.provider_base: md5",),
+    "airflow.utils.helpers": (
+        "boraflow.airflow.provider_base: as_flattened_list at_most_one chunks convert_camel_to_snake"
+        " exactly_one is_container merge_dicts prune_dict validate_key",
+    ),
     "airflow.utils.log.logging_mixin": ("boraflow.airflow.loading: LoggingMixin",),
+    "airflow.utils.operator_helpers": (
+        "boraflow.airflow.provider_base: determine_kwargs make_kwargs_callable",
+    ),
+    "airflow.utils.platform": ("boraflow.airflow.provider_base: getuser",),
+    "airflow.utils.process_utils": ("boraflow.airflow.provider_base: patch_environ",),
     "airflow.utils.state": (_STATE_ENUMS, "boraflow.airflow.state: State"),
-    "airflow.utils.strings": ("boraflow.airflow.loading: to_boolean",),
+    "airflow.utils.strings": (
+        "boraflow.airflow.loading: to_boolean",
+        "boraflow.airflow.provider_base: get_random_string",
+    ),
     "airflow.utils.types": (
         "boraflow.model.states: DagRunType=RunType",
         "boraflow._notset: NOTSET ArgNotSet",
     ),
+    "airflow.utils.yaml": ("yaml: YAMLError dump safe_load",),
     # --- the standard provider
     "airflow.providers.common.compat.sdk": (
         "boraflow: *",
@@ -157,15 +210,16 @@ CURRENT: dict[str, tuple[str, ...]] = {
         _SKIP,
         _XCOM_KEY,
         _TIMETABLE_BASE,
-        "boraflow._task: DecoratedOperator TaskDecorator TaskDecoratorCollection",
+        "boraflow._task: DecoratedOperator TaskDecorator TaskDecoratorCollection task_decorator_factory",
         "boraflow._task_instance: TaskInstance=RuntimeTaskInstance DagRun",
         "boraflow._setup: SetupTeardownContext",
         "boraflow._params: DagParam",
         "boraflow._mapped: MappedOperator",
+        "boraflow.airflow.provider_base: determine_kwargs make_kwargs_callable timeout",
         "boraflow.sensors.base: poke_mode_only",
         "boraflow.airflow.conf: conf",
         "boraflow.airflow.context: context_merge",
-        "boraflow.airflow.links: BaseOperatorLink",
+        "boraflow._links: BaseOperatorLink",
         "boraflow.airflow.loading: LoggingMixin import_string",
         "boraflow.airflow.plugins: AirflowPlugin hookimpl",
         "boraflow.airflow.xcom: BaseXCom XCom=BaseXCom",
@@ -175,6 +229,9 @@ CURRENT: dict[str, tuple[str, ...]] = {
     "airflow.providers.common.compat.assets": (_ASSETS,),
     "airflow.providers.common.sql.hooks.handlers": (
         "boraflow.hooks.sql: fetch_all_handler fetch_one_handler return_single_query_results",
+    ),
+    "airflow.providers.common.io.xcom.backend": (
+        "boraflow.airflow.xcom_storage: XComObjectStorageBackend",
     ),
     "airflow.providers.common.io.operators.file_transfer": (
         "boraflow.operators.file_transfer: FileTransferOperator",
@@ -239,8 +296,7 @@ CURRENT: dict[str, tuple[str, ...]] = {
         "boraflow.sensors.date_time: DateTimeSensor DateTimeSensorAsync",
     ),
     "airflow.providers.standard.sensors.external_task": (
-        "boraflow.sensors.external_task: ExternalTaskMarker ExternalTaskSensor ExternalDagLink"
-        " ExternalTaskSensorLink",
+        "boraflow.sensors.external_task: ExternalTaskMarker ExternalTaskSensor",
     ),
     "airflow.providers.standard.sensors.filesystem": ("boraflow.sensors.filesystem: FileSensor",),
     "airflow.providers.standard.sensors.python": ("boraflow.sensors.python: PythonSensor",),
@@ -253,7 +309,6 @@ CURRENT: dict[str, tuple[str, ...]] = {
     "airflow.providers.standard.sensors.weekday": ("boraflow.sensors.weekday: DayOfWeekSensor",),
     "airflow.providers.standard.triggers.external_task": ("boraflow.triggers.external_task: *",),
     "airflow.providers.standard.triggers.file": ("boraflow.triggers.file: *",),
-    "airflow.providers.standard.triggers.hitl": ("boraflow.triggers.hitl: *",),
     "airflow.providers.standard.triggers.temporal": ("boraflow.triggers.temporal: *",),
     "airflow.providers.standard.utils.skipmixin": (_SKIP,),
     "airflow.providers.standard.utils.weekday": ("boraflow.operators.weekday: WeekDay",),
@@ -287,7 +342,6 @@ MOVED: dict[str, tuple[str, ...]] = {
     "airflow.hooks.subprocess": (f"{_STANDARD}.hooks.subprocess: *",),
     "airflow.io": ("airflow.sdk: ObjectStoragePath",),
     "airflow.io.path": ("airflow.sdk: ObjectStoragePath",),
-    "airflow.lineage.hook": ("airflow.sdk.lineage: *",),
     "airflow.macros": ("airflow.sdk.macros: *",),
     "airflow.models": (
         "airflow.sdk: DAG Variable Connection Param BaseOperator XComArg TaskInstance BaseOperatorLink"
@@ -376,6 +430,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "airflow.sensors.weekday": (f"{_STANDARD}.sensors.weekday: DayOfWeekSensor",),
     "airflow.settings": (
         "boraflow.airflow.conf: TIMEZONE DAGS_FOLDER AIRFLOW_HOME PLUGINS_FOLDER",
+        "boraflow.airflow.provider_base: pod_mutation_hook",
     ),
     "airflow.timetables.datasets": (
         "airflow.timetables.assets: DatasetOrTimeSchedule=AssetOrTimeSchedule AssetOrTimeSchedule",
@@ -501,9 +556,6 @@ ADVICE: dict[str, str] = {
     "airflow.models.TaskReschedule": _DATABASE,
     "airflow.models.dag.DagModel": _DATABASE,
     "airflow.models.dagbag": "load a DAG file with boraflow.testing.load_dags",
-    "airflow.providers": (
-        "a provider package that is installed for the file (requirements.txt beside it) is used as it is"
-    ),
     "airflow.settings": _DATABASE,
     "airflow.utils.db": _DATABASE,
     "airflow.utils.session": _DATABASE,
@@ -525,3 +577,5 @@ REPLACED: dict[str, str] = {
 
 INSTALLED = ("airflow.providers", "airflow.example_dags")
 """Packages that installed distributions fill: a module that is not listed above is looked for in these."""
+PROVIDER_FAMILIES = frozenset({"apache", "atlassian", "cncf", "common", "dbt", "ibm", "microsoft"})
+"""Folders below ``airflow.providers`` that hold several packages, not one."""

@@ -2,8 +2,12 @@
 
 They are looked for in ``BORAFLOW_PLUGINS_FOLDER`` (the home folder's ``plugins/`` by default) and in ``plugins/`` of
 the bundle, which travels with it to every executor. Both folders are on ``sys.path``. A plugin brings macros,
-listeners of task instances, and what DAG files import of it by itself: timetables, weight strategies, operators.
-``airflow_local_settings.py`` there, or at the bundle's root, holds ``task_policy`` and ``dag_policy``.
+listeners, serializers, and what DAG files import of it by itself: timetables, weight strategies, operators.
+``airflow_local_settings.py`` there, or at the bundle's root, holds cluster policies.
+
+Listeners live in workers, for the scheduler runs no user code. Of a task instance and of the assets that it
+writes its own worker tells them; of a run, an attempt of kind ``callback`` that is committed with the run's new
+state; of a file that cannot be imported, the process that parses it.
 
 A file that cannot be imported is told with every DAG file that is loaded beside it, and harms none.
 """
@@ -22,21 +26,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from boraflow import config
+from boraflow import _serde, config
 from boraflow.airflow import hook
-from boraflow.exceptions import AirflowClusterPolicySkipDag
+from boraflow.exceptions import (
+    AirflowClusterPolicyError,
+    AirflowClusterPolicySkipDag,
+    AirflowClusterPolicyViolation,
+)
 
 FOLDER_VARIABLE = "BORAFLOW_PLUGINS_FOLDER"
 SETTINGS_MODULE = "airflow_local_settings"
-LISTENED = frozenset(
-    {
-        "on_task_instance_failed",
-        "on_task_instance_running",
-        "on_task_instance_skipped",
-        "on_task_instance_success",
-    }
-)
-"""What a listener can hear: it lives in the worker, so the events of runs and assets are not its."""
+_RUN_STATES = ("running", "success", "failed")
 
 log = logging.getLogger("boraflow.plugins")
 
@@ -54,6 +54,8 @@ class AirflowPlugin:
     listeners: ClassVar[list[Any]] = []
     timetables: ClassVar[list[type]] = []
     priority_weight_strategies: ClassVar[list[type]] = []
+    serializers: ClassVar[list[Any]] = []
+    """Modules that know how to store values in XComs; see :func:`boraflow._serde.register`."""
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:
@@ -61,7 +63,7 @@ class AirflowPlugin:
 
 
 listeners: list[Any] = []
-"""Objects (modules, most often) whose functions hear of task instances."""
+"""Objects (modules, most often) whose functions hear of what happens."""
 plugins: list[type[AirflowPlugin]] = []
 problems: list[tuple[str, str]] = []
 """(file, what is wrong) of plugins and policies that cannot be used."""
@@ -150,6 +152,8 @@ def add(plugin: type[AirflowPlugin]) -> None:
         raise ValueError(f"the plugin {plugin.__name__} has no name")
     plugin.on_load()
     plugins.append(plugin)
+    for module in plugin.serializers:
+        _serde.register(module)
     listeners.extend(one for one in plugin.listeners if one not in listeners)
     if plugin.macros:
         from boraflow import macros
@@ -175,24 +179,42 @@ def notify(event: str, **arguments: Any) -> None:
             )
 
 
+def run_listeners() -> tuple[str, ...]:
+    """Return the states of runs that listeners want to hear of."""
+    return tuple(
+        word
+        for word in _RUN_STATES
+        if any(callable(getattr(one, f"on_dag_run_{word}", None)) for one in listeners)
+    )
+
+
 # --- cluster policies
+
+_KNOWN_POLICIES = (
+    "dag_policy", "task_policy", "policy", "task_instance_mutation_hook", "get_airflow_context_vars",
+)  # fmt: skip
+_UNCALLED = {
+    "pod_mutation_hook": "tasks run in processes, not in pods",
+    "get_dagbag_import_timeout": "set BORAFLOW_SCHEDULER_PARSE_TIMEOUT_SECONDS",
+}
+_MOST_TRIES = 100
 
 
 def _load_policies(path: Path) -> None:
     digest = hashlib.sha1(str(path).encode(), usedforsecurity=False).hexdigest()[:12]
     module = _import(path, f"boraflow_{SETTINGS_MODULE}_{digest}")
-    for name in ("dag_policy", "task_policy", "policy"):
+    for name in _KNOWN_POLICIES:
         function = getattr(module, name, None)
         if callable(function):
             _policies["task_policy" if name == "policy" else name] = function
-    if module is not None and hasattr(module, "task_instance_mutation_hook"):
-        problems.append(
-            (
-                str(path),
-                "task_instance_mutation_hook is not called: the scheduler runs no user code; change the task in"
-                " task_policy",
-            )
-        )
+    for name, why in _UNCALLED.items():
+        if hasattr(module, name):
+            problems.append((str(path), f"{name} is not called: {why}"))
+
+
+def has_policy(name: str) -> bool:
+    """Say whether a cluster policy is there."""
+    return name in _policies
 
 
 def apply_policies(dag: Any) -> bool:
@@ -207,3 +229,72 @@ def apply_policies(dag: Any) -> bool:
         log.info("a cluster policy leaves out DAG '%s': %s", dag.dag_id, error)
         return False
     return True
+
+
+class MutableTaskInstance:
+    """What ``task_instance_mutation_hook`` gets: a task's next try, whose queue, pool and weight it may change."""
+
+    map_index = -1
+    run_id = None
+    dag_run = None
+    logical_date = None
+    state = None
+
+    def __init__(self, task: Any, dag_id: str, try_number: int) -> None:
+        self.task = task
+        self.task_id = task.task_id
+        self.dag_id = dag_id
+        self.try_number = try_number
+        """How many tries there were: 0 for the first."""
+        self.max_tries = task.retries
+        self.operator = task.operator_name
+        self.queue = task.queue
+        self.pool = task.pool
+        self.pool_slots = task.pool_slots
+        self.executor = task.executor
+        self.executor_config = task.executor_config
+        self.priority_weight = task.priority_weight
+
+    def get_dagrun(self, *_: Any, **__: Any) -> None:
+        """There is no run yet."""
+
+
+def mutated(task: Any, dag_id: str) -> list[MutableTaskInstance]:
+    """Return the tries of a task as ``task_instance_mutation_hook`` leaves them; none without the hook.
+
+    Raises:
+        AirflowClusterPolicyError: the hook failed.
+    """
+    hook_function = _policies.get("task_instance_mutation_hook")
+    if hook_function is None:
+        return []
+    known = inspect.signature(hook_function).parameters
+    tries = []
+    for number in range(min(task.retries, _MOST_TRIES) + 1):
+        one = MutableTaskInstance(task, dag_id, number)
+        arguments: list[Any] = [one]
+        try:
+            hook_function(*arguments, **({"dag_run": None} if "dag_run" in known else {}))
+        except AirflowClusterPolicyViolation:
+            raise
+        except Exception as error:
+            raise AirflowClusterPolicyError(
+                f"task_instance_mutation_hook failed on task '{task.task_id}':"
+                f" {type(error).__name__}: {error}"
+            ) from error
+        tries.append(one)
+    return tries
+
+
+def context_variables(context: Any) -> dict[str, str]:
+    """Return what ``get_airflow_context_vars`` adds to a task's environment.
+
+    Raises:
+        TypeError: it returns something else than a dict of texts.
+    """
+    found = _policies["get_airflow_context_vars"](context)
+    if not isinstance(found, dict) or not all(
+        isinstance(x, str) for pair in found.items() for x in pair
+    ):
+        raise TypeError(f"get_airflow_context_vars() must return a dict of texts, not {found!r}")
+    return found

@@ -22,6 +22,7 @@ from boraflow.cli import (
     pools,
     runs,
     services,
+    state_store,
     tasks,
     tokens,
     up,
@@ -96,6 +97,7 @@ app.add_typer(assets.app, name="assets")
 app.add_typer(pools.app, name="pools")
 app.add_typer(variables.app, name="variables")
 app.add_typer(connections.app, name="connections")
+app.add_typer(state_store.app, name="state-store")
 app.add_typer(executors.app, name="executors")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(config.app, name="config")

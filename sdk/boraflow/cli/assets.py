@@ -78,6 +78,7 @@ def events(
 ) -> None:
     """List events, newest first."""
     triggered_dag, _, triggered_run = triggered.partition("/")
+    after, before = inputs.span(start, end)
     with inputs.connect() as client:
         found = [
             views.asset_event(e)
@@ -88,8 +89,8 @@ def events(
                 source_run_id=run_id,
                 triggered_dag_id=triggered_dag,
                 triggered_run_id=triggered_run,
-                from_time=inputs.date(start, "--from"),
-                to_time=inputs.date(end, "--to"),
+                from_time=after,
+                to_time=before,
                 page_size=limit,
             )
         ]
@@ -128,12 +129,18 @@ def materialize(
     conf: Annotated[
         str | None, typer.Option("--conf", "-c", help="Configuration of the run: JSON or @FILE.")
     ] = None,
+    partition_key: Annotated[
+        str,
+        typer.Option("--partition-key", help="Partition to make, where the DAG has partitions."),
+    ] = "",
     form: Output = Format.TABLE,
 ) -> None:
     """Trigger the DAG that writes an asset."""
     parsed = inputs.conf(conf)
     with inputs.connect() as client:
-        made = client.assets.materialize(name, dag_id=dag_id, conf=parsed)
+        made = client.assets.materialize(
+            name, dag_id=dag_id, conf=parsed, partition_key=partition_key
+        )
     output.done(f"Triggered {made.run.dag_id} {made.run.run_id}", views.run(made.run), form)
     for warning in made.warnings:
         output.note(f"bora: {warning}")
@@ -155,9 +162,11 @@ def queued(
         found = [
             {
                 "dag_id": q.dag_id,
+                "partition_key": q.partition_key,
                 "asset": q.asset_name,
                 "uri": q.asset_uri,
                 "aliases": q.aliases,
+                "received": q.received_count,
                 "created_at": q.create_time,
                 "updated_at": q.update_time,
             }
@@ -168,4 +177,6 @@ def queued(
             output.done(f"Deleted {count} queued events", {"deleted": count}, form)
             return
     columns = ["dag_id", "asset", "uri", "created_at", "updated_at"]
+    if any(q["partition_key"] for q in found):
+        columns[1:3] = ["partition_key", "asset", "received"]
     output.rows(found, form, columns, empty="No DAG has part of what it waits for.")

@@ -43,8 +43,9 @@ def create(
     form: Output = Format.TABLE,
 ) -> None:
     """Create a backfill; the scheduler works it off."""
-    start = inputs.needed_date(from_date, "--from")
-    end = inputs.needed_date(to_date, "--to")
+    start, end = inputs.span(from_date, to_date)
+    assert start is not None
+    assert end is not None
     parsed = inputs.conf(conf)
     with inputs.connect() as client:
         plan = client.backfills.create(

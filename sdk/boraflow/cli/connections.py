@@ -198,6 +198,7 @@ def try_connection(
 ) -> None:
     """Try whether a connection works, from this machine; a stored one takes an admin's token."""
     from boraflow import Connection
+    from boraflow.runtime.connection_test import try_connection
 
     if (conn_id is None) == (uri is None):
         raise Exit(USAGE, "give a connection's id, or --uri")
@@ -208,32 +209,12 @@ def try_connection(
         else:
             with inputs.connect() as client:
                 connection = as_sdk(client.connections.get(name, show_secrets=True))
-        works, message = _try(connection)
+        works, message = try_connection(connection)
     except BoraflowException as error:
         raise Exit(FAILED, f"{name}: {error}") from None
     if not works:
         raise Exit(FAILED, f"{name} does not work: {' '.join(message.split())}")
     print(f"{name} works: {message}")
-
-
-def _try(connection: SdkConnection) -> tuple[bool, str]:
-    """Try a connection with its own hook, which finds it as a task would."""
-    from boraflow._comms import set_comms
-    from boraflow.runtime.memory_store import MemoryStore
-
-    conn_id = connection.conn_id or ""
-    former = set_comms(MemoryStore(None, {conn_id: connection.as_dict()}))
-    try:
-        hook = connection.get_hook()
-        if not hasattr(hook, "test_connection"):
-            raise Exit(FAILED, f"connections of type {connection.conn_type} cannot be tried")
-        # What the environment says of the same id must not be tried in its place.
-        if hasattr(hook, "_connection"):
-            hook._connection = connection
-        works, message = hook.test_connection()
-        return bool(works), str(message)
-    finally:
-        set_comms(former)
 
 
 @app.command("import")

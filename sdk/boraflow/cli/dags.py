@@ -103,6 +103,9 @@ def trigger(
     run_after: Annotated[
         str | None, typer.Option("--run-after", help="It does not start before this.")
     ] = None,
+    partition_key: Annotated[
+        str, typer.Option("--partition-key", help="Partition to run, of a DAG that has partitions.")
+    ] = "",
     note: Annotated[str, typer.Option("--note", help="Free text, kept with the run.")] = "",
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Show progress; exit 0 only on success.")
@@ -141,6 +144,7 @@ def trigger(
             run_after=due,
             note=note,
             dry_run=dry_run,
+            partition_key=partition_key,
         )
         run = triggered.run
         for warning in triggered.warnings:

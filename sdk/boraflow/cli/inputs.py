@@ -55,11 +55,17 @@ def date(text: str | None, option: str) -> datetime | None:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def needed_date(text: str, option: str) -> datetime:
-    """Read a date that must be there."""
-    value = date(text, option)
-    assert value is not None
-    return value
+def span(
+    first: str | None, last: str | None, options: tuple[str, str] = ("--from", "--to")
+) -> tuple[datetime | None, datetime | None]:
+    """Read the dates that begin and end a span of time."""
+    start, end = date(first, options[0]), date(last, options[1])
+    if start is not None and end is not None and start > end:
+        raise Exit(
+            USAGE,
+            f"{options[0]} {first} is after {options[1]} {last}; the earlier date goes to {options[0]}",
+        )
+    return start, end
 
 
 def conf(text: str | None, option: str = "--conf") -> dict[str, Any] | None:

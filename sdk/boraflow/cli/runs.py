@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from boraflow.cli import inputs, output, views
+from boraflow.cli.exits import NOT_FOUND, USAGE, Exit
 from boraflow.cli.output import Format, Output
 from boraflow.model.states import RunState, RunType
 
@@ -37,10 +38,14 @@ def list_runs(
     ] = None,
     start: Annotated[str | None, typer.Option("--from", help="Due at or after this date.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Due before this date.")] = None,
+    partition_key: Annotated[
+        str, typer.Option("--partition-key", help="Only runs of exactly this partition.")
+    ] = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
     form: Output = Format.TABLE,
 ) -> None:
     """List runs, newest first."""
+    after, before = inputs.span(start, end)
     with inputs.connect() as client:
         if dag_id:
             client.dags.get(dag_id)  # an unknown DAG is an error, not an empty list
@@ -51,14 +56,52 @@ def list_runs(
                     dag_id,
                     states=state or (),
                     run_types=run_type or (),
-                    run_after_from=inputs.date(start, "--from"),
-                    run_after_to=inputs.date(end, "--to"),
+                    run_after_from=after,
+                    run_after_to=before,
+                    partition_key=partition_key,
                 ),
                 limit,
             )
         ]
     columns = ["run_id", "state", "run_type", "logical_date", "start_date", "duration"]
+    if any(r["partition_key"] for r in found):
+        columns.insert(4, "partition_key")
     output.rows(found, form, columns if dag_id else ["dag_id", *columns], empty="No runs.")
+
+
+@app.command()
+def deadlines(
+    dag_id: Annotated[str, typer.Argument(metavar="[DAG_ID]", help="Only this DAG's.")] = "",
+    run_id: Annotated[
+        str, typer.Argument(metavar="[RUN_ID]", help="Only this run's, or `latest`.")
+    ] = "",
+    missed: Annotated[
+        bool | None, typer.Option("--missed/--not-missed", help="Only missed ones, or only others.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--from", help="At or after this date.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Before this date.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")
+    ] = 50,
+    form: Output = Format.TABLE,
+) -> None:
+    """List deadlines of runs, the latest first: when runs should have succeeded, and whether they had."""
+    with inputs.connect() as client:
+        found = client.runs.deadlines(
+            dag_id,
+            run_id,
+            missed=missed,
+            deadline_time_from=inputs.date(start, "--from"),
+            deadline_time_to=inputs.date(end, "--to"),
+            page_size=limit,
+        )
+    columns = ["deadline_time", "is", "name", "run_id", "run_state", "run_end_date"]
+    output.rows(
+        [views.deadline(d) for d in found.items],
+        form,
+        columns if dag_id else ["dag_id", *columns],
+        empty="No deadlines.",
+    )
 
 
 @app.command()
@@ -100,6 +143,14 @@ def wait(
 
 
 @app.command()
+def result(dag_id: DagId, run_id: RunId = "latest") -> None:
+    """Print what the tasks marked with @result returned, as JSON by task."""
+    with inputs.connect() as client:
+        run = client.runs.get(dag_id, run_id)
+        output.dump(client.runs.result(dag_id, run.run_id), Format.JSON)
+
+
+@app.command()
 def cancel(dag_id: DagId, run_id: RunId, form: Output = Format.TABLE) -> None:
     """Fail a run and stop its tasks."""
     with inputs.connect() as client:
@@ -110,7 +161,12 @@ def cancel(dag_id: DagId, run_id: RunId, form: Output = Format.TABLE) -> None:
 @app.command()
 def clear(
     dag_id: DagId,
-    run_id: RunId,
+    run_id: Annotated[
+        str, typer.Argument(metavar="[RUN_ID]", help="The run, or `latest`.", show_default=False)
+    ] = "",
+    partition_key: Annotated[
+        str, typer.Option("--partition-key", help="Instead of RUN_ID: all runs of this partition.")
+    ] = "",
     only_failed: Annotated[
         bool, typer.Option("--only-failed", help="Only failed and upstream_failed tasks.")
     ] = False,
@@ -122,16 +178,29 @@ def clear(
     ] = False,
     form: Output = Format.TABLE,
 ) -> None:
-    """Clear a run's tasks so that they run again."""
+    """Clear the tasks of a run, or of all runs of a partition, so that they run again."""
+    if bool(run_id) == bool(partition_key):
+        raise Exit(USAGE, "name a run: either RUN_ID or --partition-key")
     with inputs.connect() as client:
-        cleared = client.runs.clear(
-            dag_id,
-            client.runs.get(dag_id, run_id).run_id,
-            only_failed=only_failed,
-            run_on_latest_version=latest_version,
-            dry_run=dry_run,
-        )
-    affected(cleared.affected, "clear", form, dry_run)
+        if run_id:
+            found = [client.runs.get(dag_id, run_id)]
+        else:
+            client.dags.get(dag_id)  # an unknown DAG is an error, not an empty list
+            found = list(client.runs.iter(dag_id, partition_key=partition_key))
+            if not found:
+                raise Exit(NOT_FOUND, f"{dag_id} has no run of partition {partition_key!r}")
+        cleared = [
+            task
+            for run in found
+            for task in client.runs.clear(
+                dag_id,
+                run.run_id,
+                only_failed=only_failed,
+                run_on_latest_version=latest_version,
+                dry_run=dry_run,
+            ).affected
+        ]
+    affected(tuple(cleared), "clear", form, dry_run)
 
 
 def affected(tasks: tuple, verb: str, form: Format, dry_run: bool) -> None:

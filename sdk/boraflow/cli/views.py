@@ -12,10 +12,12 @@ if TYPE_CHECKING:
         Backfill,
         Connection,
         Dag,
+        Deadline,
         Executor,
         HitlDetail,
         Pool,
         Run,
+        StateEntry,
         TaskInstance,
         Variable,
     )
@@ -73,6 +75,24 @@ def run(r: Run) -> dict[str, Any]:
         "triggered_by": r.actor,
         "task_counts": r.task_counts,
         "clear_number": r.clear_number,
+        "partition_key": r.partition_key,
+        "partition_date": r.partition_time,
+    }
+
+
+def deadline(d: Deadline) -> dict[str, Any]:
+    """Return a deadline's record."""
+    return {
+        "dag_id": d.dag_id,
+        "run_id": d.run_id,
+        "number": d.number,
+        "name": d.name,
+        "deadline_time": d.deadline_time,
+        "is": "missed" if d.missed else "met" if d.met else "to come",
+        "missed": d.missed,
+        "met": d.met,
+        "run_state": d.run_state,
+        "run_end_date": d.run_end_time,
     }
 
 
@@ -215,6 +235,17 @@ def pool(p: Pool) -> dict[str, Any]:
 def variable(v: Variable) -> dict[str, Any]:
     """Return a variable's record."""
     return {"key": v.key, "value": v.value, "description": v.description}
+
+
+def state_entry(e: StateEntry) -> dict[str, Any]:
+    """Return the record of an entry of a state store."""
+    return {
+        "key": e.key,
+        "value": e.value,
+        "updated_at": e.update_time,
+        "expires_at": e.expire_time,
+        "updated_by": e.actor,
+    }
 
 
 def connection(c: Connection) -> dict[str, Any]:

@@ -79,6 +79,14 @@ def explain(error: Exception, address: str) -> ApiError:
             None,
             cause=api.message[:500],
         )
+    if api.reason == "DEADLINE_EXCEEDED":
+        return ApiError(
+            api.code,
+            "NO_ANSWER_IN_TIME",
+            f"the metastore at {address} did not answer in time: it, its database or the leading scheduler is out"
+            " or overloaded (`bora doctor` says which); whether the call was carried out is not known",
+            {"cause": api.message[:500]},
+        )
     return api
 
 

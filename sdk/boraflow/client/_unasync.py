@@ -27,7 +27,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"\bAsyncRetrying\b", "Retrying"),
     (
         r"\bAsync(Iterator|Client|Link|Connections|Noun|Dags|Hitl|Runs|Tasks|Logs|Backfills|Bundles"
-        r"|Pools|Variables|System|Tokens|Changes)\b",
+        r"|Pools|Variables|StateStores|System|Tokens|Changes)\b",
         r"\1",
     ),
     (r"__a(enter|exit)__", r"__\1__"),

@@ -189,6 +189,8 @@ class Run:
     actor: str
     task_counts: dict[str, int]
     clear_number: int
+    partition_key: str
+    partition_time: datetime | None
 
     @property
     def conf(self) -> dict[str, Any]:
@@ -204,6 +206,24 @@ class Run:
     def duration(self) -> timedelta | None:
         """From start to end; ``None`` before its end."""
         return self.end_time - self.start_time if self.start_time and self.end_time else None
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When a run should have succeeded, as a ``DeadlineAlert`` of its DAG says."""
+
+    dag_id: str
+    run_id: str
+    number: int
+    """Place in the DAG's list of alerts, from 0."""
+    name: str
+    deadline_time: datetime
+    missed: bool
+    """It passed before the run had succeeded."""
+    met: bool
+    """The run succeeded in time; neither missed nor met is still to come."""
+    run_state: RunState
+    run_end_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +300,8 @@ class Xcom:
     key: str
     value_json: str
     create_time: datetime | None
+    value_length: int
+    """Characters of ``value_json``; in a list also where the value itself is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +421,10 @@ class QueuedAssetEvent:
     aliases: tuple[str, ...]
     create_time: datetime | None
     update_time: datetime | None
+    partition_key: str
+    """Of the DAG's run that they are for, where it waits for partitions."""
+    received_count: int
+    """How many partitions of the asset have come for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +466,22 @@ class Variable:
     key: str
     value: str
     description: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntry:
+    """An entry of a state store."""
+
+    key: str
+    value_json: str
+    update_time: datetime | None
+    expire_time: datetime | None
+    actor: str
+
+    @property
+    def value(self) -> Any:
+        """The value."""
+        return json.loads(self.value_json)
 
 
 @dataclass(frozen=True, slots=True)

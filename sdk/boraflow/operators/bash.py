@@ -154,18 +154,8 @@ class BashDecoratedOperator(DecoratedOperator, BashOperator):
     }
     custom_operator_name = "@task.bash"
 
-    def __init__(
-        self,
-        *,
-        python_callable: Callable[..., Any],
-        op_args: Any = None,
-        op_kwargs: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(bash_command=NOTSET, **kwargs)
-        self.python_callable = python_callable
-        self.op_args = op_args or ()
-        self.op_kwargs: Any = op_kwargs or {}
 
     def execute(self, context: Context) -> Any:
         """Call the function for the command, render it, and run it."""

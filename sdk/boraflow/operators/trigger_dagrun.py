@@ -6,12 +6,15 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from boraflow import _clock
 from boraflow._arguments import as_date
 from boraflow._clock import to_micros
+from boraflow._links import BaseOperatorLink
 from boraflow._notset import NOTSET, is_arg_set
 from boraflow._operator import BaseOperator
+from boraflow.airflow.xcom import BaseXCom
 from boraflow.exceptions import (
     AirflowException,
     AirflowSkipException,
@@ -28,6 +31,19 @@ if TYPE_CHECKING:
 
 XCOM_LOGICAL_DATE_ISO = "trigger_logical_date_iso"
 XCOM_RUN_ID = "trigger_run_id"
+
+
+class TriggerDagRunLink(BaseOperatorLink):
+    """Leads to the run that was started."""
+
+    @property
+    def name(self) -> str:
+        return "Triggered DAG"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        run_id = BaseXCom.get_value(ti_key=ti_key, key=XCOM_RUN_ID)
+        where = {"dag_id": operator.trigger_dag_id, **({"run_id": run_id} if run_id else {})}
+        return f"{'run' if run_id else 'dag'}?{urlencode(where)}"
 
 
 class TriggerDagRunOperator(BaseOperator):
@@ -56,6 +72,7 @@ class TriggerDagRunOperator(BaseOperator):
         "wait_for_completion", "skip_when_already_exists", "note",
     )  # fmt: skip
     template_fields_renderers = {"conf": "py"}
+    operator_extra_links = (TriggerDagRunLink(),)
     ui_color = "#ffefeb"
 
     def __init__(

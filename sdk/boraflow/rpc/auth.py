@@ -124,6 +124,7 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     f"{_M}RunService/GetRun": _READ_OR_EXECUTE,
     f"{_M}RunService/ListRuns": _READ_OR_EXECUTE,
     f"{_M}RunService/SummarizeRuns": _READ,
+    f"{_M}RunService/ListDeadlines": _READ,
     f"{_M}RunService/WatchRun": _READ_OR_EXECUTE,
     f"{_M}RunService/CancelRun": _OPERATE,
     f"{_M}RunService/MarkRun": _OPERATE,
@@ -132,6 +133,7 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     f"{_M}RunService/UpdateRunNote": _OPERATE,
     # Task instances
     f"{_M}TaskService/ListTaskInstances": _READ_OR_EXECUTE,
+    f"{_M}TaskService/SummarizeTasks": _READ,
     f"{_M}TaskService/GetTaskInstance": _READ_OR_EXECUTE,
     f"{_M}TaskService/ListAttempts": _READ,
     f"{_M}TaskService/ClearTasks": _OPERATE,
@@ -172,10 +174,17 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     f"{_M}VariableService/GetVariable": _READ,
     f"{_M}VariableService/SetVariable": _OPERATE,
     f"{_M}VariableService/DeleteVariable": _OPERATE,
+    f"{_M}StateStoreService/ListStateEntries": _READ,
+    f"{_M}StateStoreService/GetStateEntry": _READ,
+    f"{_M}StateStoreService/SetStateEntry": _OPERATE,
+    f"{_M}StateStoreService/DeleteStateEntry": _OPERATE,
+    f"{_M}StateStoreService/ClearState": _OPERATE,
+    f"{_M}StateStoreService/CleanState": _OPERATE,
     f"{_M}ConnectionService/ListConnections": _READ,
     f"{_M}ConnectionService/GetConnection": _READ,
     f"{_M}ConnectionService/SetConnection": _OPERATE,
     f"{_M}ConnectionService/DeleteConnection": _OPERATE,
+    f"{_M}ConnectionService/TestConnection": _OPERATE,
     # Changes and the system
     f"{_M}ChangeService/WatchChanges": _READ,
     f"{_M}SystemService/GetSystemState": _ANY,
@@ -187,6 +196,9 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     f"{_M}TokenService/ListTokens": _ADMIN,
     f"{_M}TokenService/RevokeToken": _ADMIN,
     f"{_M}TokenService/GetCaller": _ANY,
+    # Who signs in shows an ID token that the metastore checks; who signs out, the session's own secret.
+    f"{_M}TokenService/SignIn": _ANY,
+    f"{_M}TokenService/SignOut": _ANY,
     # Bundles: a deployed bundle is code that executors run, so it takes an admin.
     f"{_M}BundleService/ListMissingFiles": _CODE_IN,
     f"{_M}BundleService/PutFiles": _CODE_IN,
@@ -215,6 +227,9 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     f"{_M}ExecutionService/GetPreviousSuccess": _EXECUTE,
     f"{_M}ExecutionService/ReadAssetEvents": _EXECUTE,
     f"{_M}ExecutionService/CheckAssets": _EXECUTE,
+    f"{_M}ExecutionService/RecordWatchEvent": _EXECUTE,
+    f"{_M}ExecutionService/ReadState": _EXECUTE,
+    f"{_M}ExecutionService/WriteState": _EXECUTE,
     # The scheduler's and the executor's own doors
     "/boraflow.api.scheduler.v1.DispatchService/Attach": _EXECUTE,
     "/boraflow.api.executor.v1.ExecutorService/GetState": _READ,

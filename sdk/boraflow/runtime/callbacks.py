@@ -6,13 +6,15 @@ import inspect
 import json
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from boraflow._clock import from_micros
+from boraflow._clock import from_micros, to_micros
 from boraflow._context import make_context, pop_context, push_context
 from boraflow._notifier import mails
 from boraflow._task_instance import RuntimeTaskInstance
-from boraflow.exceptions import BoraflowException
+from boraflow.airflow import plugins
+from boraflow.exceptions import BoraflowException, InvalidArgument
 from boraflow.model.attempt import AttemptRequest, Comms, RunnerReport
 from boraflow.model.rows import AttemptResult, Micros
 from boraflow.model.states import Outcome
@@ -77,6 +79,7 @@ def run_callbacks(request: AttemptRequest, dag: DAG, comms: Comms, start: Micros
     ti.dag_run.state = ti.state if not request.task_id else "running"
     problems: list[BaseException] = []
     ran: list[str] = []
+    moment: Micros | None = None
     push_context(context)
     try:
         for name in names:
@@ -84,6 +87,13 @@ def run_callbacks(request: AttemptRequest, dag: DAG, comms: Comms, start: Micros
             try:
                 if name == "webhook":
                     _post_webhook(payload, request, reason, error, task_id)
+                    continue
+                if name.startswith("listener_"):
+                    word = name.removeprefix("listener_")
+                    plugins.notify(f"on_dag_run_{word}", dag_run=ti.dag_run, msg=reason)
+                    continue
+                if name == "deadline_reference":
+                    moment = _evaluate_reference(int(payload.get("index", -1)), dag, ti)
                     continue
                 if name == "deadline":
                     problems += _call_deadline(payload, dag, context)
@@ -112,7 +122,36 @@ def run_callbacks(request: AttemptRequest, dag: DAG, comms: Comms, start: Micros
     )
     if problems:
         result.error = one_line(problems[0])
+    else:
+        result.wake_at = moment
     return RunnerReport(result)
+
+
+def _evaluate_reference(index: int, dag: DAG, ti: RuntimeTaskInstance) -> Micros | None:
+    """Return what a deadline of one's own counts from.
+
+    Raises:
+        InvalidArgument: it is no moment.
+    """
+    if not 0 <= index < len(dag.deadline):
+        log.warning("%s has no such deadline in this version of its file", dag)
+        return None
+    reference = dag.deadline[index].reference
+    given = {"session": None, "dag_id": ti.dag_id, "run_id": ti.run_id, "dag_run": ti.dag_run}
+    parameters = inspect.signature(reference._evaluate_with).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        given = {name: value for name, value in given.items() if name in parameters}
+    found: Any = reference._evaluate_with(**given)
+    if found is None:
+        log.info("%s gives no moment: there is no deadline", reference.reference_name)
+        return None
+    if not isinstance(found, datetime) or found.tzinfo is None:
+        raise InvalidArgument(
+            f"{reference.reference_name}._evaluate_with() must return a datetime with a time zone, or None, not"
+            f" {found!r}"
+        )
+    log.info("%s gives %s", reference.reference_name, found.isoformat())
+    return Micros(to_micros(found))
 
 
 def _call_deadline(payload: dict[str, Any], dag: DAG, context: Context) -> list[BaseException]:

@@ -83,6 +83,28 @@ class ChildComms:
         )
         return [(task_id, map_index, value) for task_id, map_index, value in found]
 
+    def get_mapped_item(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: int | None,
+        key: str,
+        position: int,
+        batch: str,
+    ) -> tuple[int, str | None] | None:
+        found = self._ask(
+            "get_mapped_item",
+            dag_id=dag_id,
+            run_id=run_id,
+            task_id=task_id,
+            map_index=map_index,
+            key=key,
+            position=position,
+            batch=batch,
+        )
+        return None if found is None else (found[0], found[1])
+
     def get_variable(self, key: str) -> str | None:
         return self._ask("get_variable", key=key)
 
@@ -131,6 +153,21 @@ class ChildComms:
 
     def check_assets(self, assets: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return self._ask("check_assets", assets=assets)
+
+    def get_state(self, scope: dict[str, Any], key: str) -> str | None:
+        return self._ask("get_state", scope=scope, key=key)
+
+    def set_state(
+        self, scope: dict[str, Any], key: str, value_json: str, retention_us: int | None
+    ) -> str:
+        return str(
+            self._ask(
+                "set_state", scope=scope, key=key, value_json=value_json, retention_us=retention_us
+            )
+        )
+
+    def delete_state(self, scope: dict[str, Any], key: str | None) -> None:
+        self._ask("delete_state", scope=scope, key=key)
 
     def set_rendered_fields(self, fields: dict[str, Any]) -> None:
         self._tell("rendered", fields=fields)

@@ -38,6 +38,8 @@ from boraflow.engine.events import (
     Tick,
     TriggerRun,
 )
+from boraflow.engine.partitions import checked_date
+from boraflow.engine.refusal import Refused
 from boraflow.exceptions import BoraflowException
 from boraflow.model.attempt import AttemptRequest, RunContext, RunnerReport
 from boraflow.model.rows import (
@@ -92,6 +94,7 @@ def run_dag(
     variable_file_path: str | None = None,
     mark_success_pattern: str | re.Pattern[str] | None = None,
     hitl_responses: Mapping[str, Any] | None = None,
+    partition_key: str | None = None,
     variables: Mapping[str, Any] | None = None,
     connections: Mapping[str, Any] | None = None,
     results: Mapping[str, Any] | None = None,
@@ -108,6 +111,7 @@ def run_dag(
         variable_file_path: the same with variables.
         mark_success_pattern: tasks whose id matches are marked as success and not run.
         hitl_responses: answers to what human-in-the-loop tasks ask, by task id.
+        partition_key: the partition of the run, which has no logical date then.
         variables: variables by key; what is no text is stored as JSON. They win over the file's.
         connections: connections by id: URIs or dicts of fields.
         results: what tasks return, by task id, instead of being run; a list for a mapped task. An exception
@@ -134,6 +138,7 @@ def run_dag(
     with _clock.virtual(now):
         driver = _Driver(dag, store, mark_success_pattern, hitl_responses)
         driver.given = GivenResults(dag, results or {})
+        driver.partition_key = partition_key
         return driver.run(run_after, logical_date, run_conf)
 
 
@@ -163,11 +168,14 @@ class _Driver:
         self.pattern = None if pattern is None else re.compile(pattern)
         spec = dag_to_spec(dag)
         store.task_order = tuple(t.task_id for t in spec.tasks)
+        store.results = frozenset(t.task_id for t in spec.tasks if t.returns_dag_result)
         for group_id, group in dag.task_group_dict.items():
             if group_id is not None:
                 store.groups[group_id] = {t.task_id for t in group}
         self.spec = self._for_test(spec)
         self.interval: tuple[int | None, int | None] = (None, None)
+        self.partition_key: str | None = None
+        self.partition_date: Micros | None = None
         self.todo: list[AssignAttempt] = []
         self.waits: dict[str, _Wait] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -207,13 +215,16 @@ class _Driver:
     ) -> DagTestRun:
         now = self.now()
         logical = to_micros(logical_date) if logical_date is not None else int(now)
-        self.interval = self._interval(logical)
+        if self.partition_key is None:
+            self.interval = self._interval(logical)
+        else:
+            self._check_partition()
         try:
             conf_json = json.dumps(dict(conf or {}))
         except (TypeError, ValueError) as err:
             raise BoraflowException(f"run_conf must be JSON: {err}") from None
         pools = {t.pool for t in self.spec.tasks}
-        queues = {t.queue for t in self.spec.tasks} | {"default"}
+        queues = {q for t in self.spec.tasks for q in (t.queue, *t.try_queues)} | {"default"}
         executor = ExecutorRow(
             "local", "local", slots=1, lane_slots=10_000, queues=tuple(sorted(queues))
         )
@@ -229,7 +240,7 @@ class _Driver:
                 TriggerRun(
                     self.dag.dag_id,
                     conf_json=conf_json,
-                    logical_date=Micros(logical),
+                    logical_date=None if self.partition_key else Micros(logical),
                     run_after=Micros(wanted if wanted is not None else min(now, logical)),
                 ),
             )
@@ -241,6 +252,12 @@ class _Driver:
         result = DagTestRun(self.store, run_key)
         log.info("=== %s %s: %s", result.dag_id, result.run_id, result.state)
         return result
+
+    def _check_partition(self) -> None:
+        try:
+            self.partition_date = checked_date(dag_to_spec(self.dag), self.partition_key or "")
+        except Refused as err:
+            raise BoraflowException(err.message) from None
 
     def _interval(self, logical: int) -> tuple[int | None, int | None]:
         """Return the data interval that a run which is triggered by hand with this date gets."""
@@ -414,6 +431,8 @@ class _Driver:
             queued_at=run.queued_at,
             conf=json.loads(run.conf_json or "{}"),
             note=run.note,
+            partition_key=self.partition_key,
+            partition_date=self.partition_date,
         )
         return AttemptRequest(
             attempt_id=row.attempt_id,
@@ -427,6 +446,7 @@ class _Driver:
             payload=json.loads(row.payload_json) if row.payload_json else None,
             start_date=act.start_date,
             poke_start=act.poke_start,
+            elapsed=act.elapsed,
             reschedules=act.reschedules,
             memory_limit_mb=act.memory_limit_mb,
             scheduled_at=act.scheduled_at,

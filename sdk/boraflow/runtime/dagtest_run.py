@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from boraflow._serde import loads
+from boraflow._xcom_backend import from_text
 from boraflow.exceptions import BoraflowException
 from boraflow.model.rows import RunRow
 from boraflow.model.states import RunState, TaskState
@@ -37,7 +37,7 @@ class TaskResult:
     def xcom_pull(self, key: str = _RETURN, default: Any = None) -> Any:
         """Return what this instance pushed."""
         text = self.run.store.xcoms.get((self.task_id, self.map_index, key))
-        return default if text is None else loads(text)
+        return default if text is None else from_text(text, key)
 
 
 class DagTestRun:
@@ -123,10 +123,15 @@ class DagTestRun:
             if key != _RETURN:
                 continue
             if map_index < 0:
-                out[task_id] = loads(text)
+                out[task_id] = from_text(text)
             else:
-                out.setdefault(task_id, []).append(loads(text))
+                out.setdefault(task_id, []).append(from_text(text))
         return out
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Return values of the tasks that are marked with ``@result``, by task id."""
+        return {k: v for k, v in self.xcoms.items() if k in self.store.results}
 
     @property
     def asset_events(self) -> list[AssetEvent]:
@@ -140,7 +145,7 @@ class DagTestRun:
     ) -> Any:
         """Return one XCom."""
         text = self.store.xcoms.get((task_id, map_index, key))
-        return default if text is None else loads(text)
+        return default if text is None else from_text(text, key)
 
     def get_task_instance(self, task_id: str, map_index: int = -1) -> TaskResult:
         """Return one task instance.

@@ -24,11 +24,13 @@ from typing import Any
 
 from boraflow.airflow import plugins
 from boraflow.exceptions import BoraflowException
+from boraflow.model.attempt import RunContext
 from boraflow.model.rows import AttemptResult, Micros
-from boraflow.model.states import Outcome
+from boraflow.model.states import AttemptKind, Outcome
 from boraflow.runtime import processes
 from boraflow.runtime.protocol import FrameBuffer, encode
 from boraflow.runtime.triggers import run_trigger
+from boraflow.runtime.watching import SharedStreams, run_watcher
 from boraflow.runtime.worker import (
     LogFormatter,
     WorkerOptions,
@@ -43,6 +45,7 @@ BEAT = 0.5
 BLOCKED_AFTER = 2.0
 """The loop has not turned for so long: say who holds it."""
 _OPEN_LOGS = 64
+_RUNS = 256
 
 _current: ContextVar[Wait | None] = ContextVar("boraflow_wait", default=None)
 
@@ -122,6 +125,8 @@ class Lane:
         self._buffer = FrameBuffer()
         self._out = bytearray()
         self._waits: dict[str, Wait] = {}
+        self._runs: dict[str, RunContext] = {}
+        self._streams = SharedStreams()
         self._asks: dict[int, asyncio.Future[Any]] = {}
         self._asked = 0
         self._ended = asyncio.Event()
@@ -223,7 +228,12 @@ class Lane:
         try:
             request = request_of(m)
             m.clear()
-            result = await run_trigger(request, LaneComms(self, wait.attempt_id))
+            request.run = self._shared(request.run)
+            comms = LaneComms(self, wait.attempt_id)
+            if request.kind is AttemptKind.WATCH:
+                result = await run_watcher(request, comms, comms.watch_event, self._streams)
+            else:
+                result = await run_trigger(request, comms)
         except asyncio.CancelledError:
             pass
         except BaseException as error:  # noqa: BLE001  user code raises what it likes
@@ -245,6 +255,16 @@ class Lane:
         }
         wait.answered = True
         self._send(answer)
+
+    def _shared(self, run: RunContext) -> RunContext:
+        """Return one context for all waits of a run: thousands of copies are most of what a wait holds."""
+        known = self._runs.get(run.run_key)
+        if known is not None and known == run:
+            return known
+        if len(self._runs) >= _RUNS:
+            del self._runs[next(iter(self._runs))]
+        self._runs[run.run_key] = run
+        return run
 
     async def ask(self, attempt_id: str, what: str, **arguments: Any) -> Any:
         """Ask the agent and wait for the answer without holding the loop."""
@@ -357,6 +377,10 @@ class LaneComms:
 
     async def trigger_dag_run(self, request: dict[str, Any]) -> dict[str, Any]:
         return await self._ask("trigger_dag_run", request=request)
+
+    async def watch_event(self, payload_json: str) -> dict[str, Any]:
+        """Record an event of what the attempt watches; ``{"error"}`` where it never can be."""
+        return await self._ask("watch_event", payload_json=payload_json)
 
     def mask(self, secret: str) -> None:
         self._lane.tell(self.attempt_id, "mask", secret=secret)

@@ -23,6 +23,7 @@ from boraflow.exceptions import DagFileError
 from boraflow.runtime.serialize import feeding_tasks
 
 _PREFIX = "boraflow_dag_"
+_PACKAGED = frozenset({"site-packages", "dist-packages"})
 
 
 @dataclass(slots=True)
@@ -197,6 +198,7 @@ def load_file(
             d.message,
         )
         for d in deprecations
+        if not _PACKAGED.intersection(Path(d.file).parts)  # its author is not the one who is told
     ]
     loaded.warnings += [
         LoadError(_shown(file, root), None, what) for file, what in plugins.problems
@@ -314,10 +316,49 @@ def describe_error(err: BaseException, root: str, path: str) -> LoadError:
         message = f"the file called sys.exit({err.code!r}) while it was loaded"
     elif isinstance(err, SyntaxError):
         message = f"{type(err).__name__}: {err.msg}"
+        if problem := _unreadable(file):
+            line, message = problem
+    elif isinstance(err, ModuleNotFoundError) and err.name and str(err).startswith("No module"):
+        message += (
+            "; put it in the DAG folder, or install it where the scheduler and the executors run"
+        )
     text = ""
     if not isinstance(err, DagFileError):
         text = format_traceback(err, path)
     return LoadError(_shown(file, root), line, message, text, exception=err)
+
+
+def _unreadable(file: str) -> tuple[int, str] | None:
+    """Return why a file is no text that Python reads, with the line; None if it is."""
+    import io
+    import tokenize
+
+    source = Path(file).read_bytes() if Path(file).is_file() else b""
+    zero = source.find(b"\0")
+    if zero >= 0:
+        where = source.count(b"\n", 0, zero) + 1
+        return (
+            where,
+            "the file holds null bytes, as UTF-16 text and binary files do; save it as UTF-8 text",
+        )
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+    except SyntaxError as err:
+        encoding, problem = "utf-8", str(err.msg)
+        if "unknown encoding" in problem:
+            return (
+                1,
+                f"{problem.partition(' for ')[0]}; save the file as UTF-8, and drop the line that names its encoding",
+            )
+    try:
+        source.decode(encoding)
+    except UnicodeDecodeError as err:
+        line = source.count(b"\n", 0, err.start) + 1
+        return line, (
+            f"byte 0x{source[err.start]:02x} is not {encoding.upper()}; save the file as UTF-8, or name its encoding"
+            " in its first line: # -*- coding: latin-1 -*-"
+        )
+    return None
 
 
 def format_traceback(err: BaseException, first_file: str | None = None) -> str:

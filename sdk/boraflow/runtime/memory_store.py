@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from boraflow import _clock
 from boraflow.engine.commands import Commit, Reply
 from boraflow.exceptions import BoraflowException
 from boraflow.model.attempt import PushedXcom
@@ -39,7 +40,10 @@ class MemoryStore:
         self.triggering_asset_events: list[dict[str, Any]] = []
         self.variables = dict(variables or {})
         self.connections = dict(connections or {})
+        self.states: dict[tuple[str, str], tuple[str, float | None]] = {}
+        """Entries of state stores by scope (JSON) and key: JSON text, and when it goes (seconds)."""
         self.task_order: tuple[str, ...] = ()
+        self.results: frozenset[str] = frozenset()
         self.groups: dict[str, set[str]] = {}
 
     # --- commits ---
@@ -108,6 +112,25 @@ class MemoryStore:
             for (task_id, index, one), text in sorted(self.xcoms.items())
             if one == key and task_id in task_ids and (map_indexes is None or index in map_indexes)
         ]
+
+    def get_mapped_item(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: int | None,
+        key: str,
+        position: int,
+        batch: str,
+    ) -> tuple[int, str | None] | None:
+        if map_index is None:
+            rows = self.get_xcoms(dag_id, run_id, [task_id], None, key, False)
+            texts: Sequence[str] = [text for _, _, text in rows]
+            return len(texts), texts[position] if position < len(texts) else None
+        items = json.loads(self.get_xcom(dag_id, run_id, task_id, map_index, key) or "null")
+        if not isinstance(items, list):
+            return None
+        return len(items), json.dumps(items[position]) if position < len(items) else None
 
     def get_variable(self, key: str) -> str | None:
         return self.variables.get(key)
@@ -222,6 +245,22 @@ class MemoryStore:
                     "interval_end": run.interval_end,
                 }
             )
+
+    def get_state(self, scope: dict[str, Any], key: str) -> str | None:
+        text, until = self.states.get((json.dumps(scope), key), (None, None))
+        return None if until is not None and until <= _clock.micros() else text
+
+    def set_state(
+        self, scope: dict[str, Any], key: str, value_json: str, retention_us: int | None
+    ) -> str:
+        until = _clock.micros() + retention_us if retention_us else None
+        self.states[json.dumps(scope), key] = (value_json, until)
+        return ""
+
+    def delete_state(self, scope: dict[str, Any], key: str | None) -> None:
+        whose = json.dumps(scope)
+        for known in [k for k in self.states if k[0] == whose and key in (None, k[1])]:
+            del self.states[known]
 
     def set_rendered_fields(self, fields: dict[str, Any]) -> None:
         self.rendered.update(fields)

@@ -9,7 +9,8 @@ that it started. Whatever it does costs its file and no more.
 FD is a connected Unix socket that carries the frames of :mod:`boraflow.runtime.protocol`.
 
 From the scheduler
-    ``parse``    Parse ``file`` of ``root``: ``job`` names the work; ``timeout`` (seconds), ``memory_mb``.
+    ``parse``    Parse ``file`` of ``root``: ``job`` names the work; ``timeout`` (seconds), ``memory_mb``; ``broken``:
+                 it could not be imported the last time, which is for listeners.
     ``next_run`` Ask the custom timetable of ``dag_id`` in ``file`` of ``root``: ``last`` (pair of Micros or null),
                  ``earliest``, ``latest``, ``now``, ``catchup``; ``job``, ``timeout``, ``memory_mb``.
     ``cancel``   Kill the child of ``job``, or forget it if it waits. Not answered.

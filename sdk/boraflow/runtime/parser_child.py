@@ -228,7 +228,30 @@ def _do(job: dict[str, Any], listings: Listings, trace: int) -> dict[str, Any]:
         errors = [describe(error, job["root"], job["file"], job["memory_mb"])]
         message = {"t": "failed", "errors": errors}
     message["seconds"] = time.monotonic() - began
+    if job["t"] == "parse" and message.get("errors"):
+        _tell_listeners(job, message["errors"], trace)
     return message
+
+
+def _tell_listeners(job: dict[str, Any], errors: list[dict[str, Any]], trace: int) -> None:
+    """Let plugins hear that the file cannot be imported, for as long as parsing may take."""
+    from boraflow.airflow import plugins
+
+    if not plugins.listeners:
+        return
+    word = "existing" if job.get("broken") else "new"
+    text = "\n".join(e.get("traceback") or e["message"] for e in errors)
+    with contextlib.suppress(BaseException):  # a listener that hangs, or exits, costs itself
+        try:
+            _set_alarm(job["timeout"], trace)
+            plugins.notify(
+                f"on_{word}_dag_import_error",
+                filename=str(Path(job["root"], job["file"])),
+                stacktrace=text,
+            )
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            faulthandler.cancel_dump_traceback_later()
 
 
 class _Before:

@@ -10,18 +10,30 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from boraflow.exceptions import BoraflowException
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_signal_plainly: Callable[[int, Any], Any] = getattr(signal.signal, "__wrapped__", signal.signal)
 _LINUX = sys.platform == "linux"
 _libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
+
+
+def set_handler(number: int, handler: Any) -> None:
+    """Have a signal handled by ``handler``.
+
+    What the standard library puts around this call looks for the old handler among its names, in vain, with an
+    exception: code that a new worker would run, and copy pages of memory for, to no end.
+    """
+    _signal_plainly(number, handler)
 
 
 def die_with_parent(parent: int) -> None:
@@ -164,7 +176,8 @@ def end_children(grace: float) -> list[str]:
 
 
 def reseed() -> None:
-    """Give a forked process random numbers of its own; the standard library does so by itself."""
+    """Give a forked process random numbers of its own."""
+    random.seed()
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         with contextlib.suppress(Exception):

@@ -9,8 +9,8 @@ Transport
 
 Worker: from the agent
     ``run``     Run one attempt: ``attempt_id, kind, task_id, map_index, try_number, max_tries,
-                execution_timeout, payload, start_date, poke_start, reschedules, memory_limit_mb,
-                scheduled_at`` (:class:`boraflow.model.attempt.AttemptRequest`), ``run``
+                execution_timeout, payload, start_date, poke_start, elapsed, reschedules,
+                memory_limit_mb, scheduled_at`` (:class:`boraflow.model.attempt.AttemptRequest`), ``run``
                 (:class:`~boraflow.model.attempt.RunContext`), ``root`` and ``file`` (the bundle's folder and the DAG
                 file in it), ``last`` (true: exit after it) and, where the log goes to a new file, ``log`` (its path).
     ``load``    Load the DAG file ``file`` of ``root`` ahead of need. Not answered.

@@ -39,6 +39,7 @@ from boraflow import _clock
 from boraflow._clock import to_micros
 from boraflow._comms import set_comms
 from boraflow._context import make_context, pop_context, push_context
+from boraflow._links import name_and_key
 from boraflow._notset import XCOM_RETURN_KEY
 from boraflow._operator import BaseOperator
 from boraflow._serde import decode, encode
@@ -58,7 +59,7 @@ from boraflow.exceptions import (
     UnmappableXComTypePushed,
     XComForMappingNotPushed,
 )
-from boraflow.model.attempt import AttemptRequest, Comms, RunnerReport
+from boraflow.model.attempt import AttemptRequest, Comms, PushedXcom, RunnerReport
 from boraflow.model.rows import AttemptResult, Micros
 from boraflow.model.states import AttemptKind, Outcome
 from boraflow.runtime.callbacks import call_all, callbacks_of, run_callbacks
@@ -119,7 +120,9 @@ def _ensure_logging() -> None:
 class _Attempt:
     """One attempt while it runs."""
 
-    __slots__ = ("callbacks_run", "comms", "context", "dag", "request", "start", "task", "ti")
+    __slots__ = (
+        "callbacks_run", "comms", "context", "dag", "environment", "request", "start", "task", "ti",
+    )  # fmt: skip
 
     def __init__(self, request: AttemptRequest, dag: DAG, comms: Comms, start: Micros) -> None:
         self.request = request
@@ -128,6 +131,8 @@ class _Attempt:
         self.start = start
         self.callbacks_run: list[str] = []
         self.task: Any = None
+        self.environment: dict[str, str | None] = {}
+        """What the worker's environment had where the task has its own; a worker may run another task."""
 
     def run(self) -> RunnerReport:
         """Run it from context to callbacks."""
@@ -153,8 +158,11 @@ class _Attempt:
                 if isinstance(err, KeyboardInterrupt):
                     raise
                 result = self._ended_by(err)
+            if self.task.operator_extra_links:
+                self._keep_links(self.task)
         finally:
             pop_context()
+            self._restore_environment()
         result.callbacks_run = tuple(self.callbacks_run)
         result.rendered_map_index = ti.rendered_map_index
         result.end_date = now_micros()
@@ -184,6 +192,10 @@ class _Attempt:
             operator._do_render(context, None, seen)
         else:
             operator.render_template_fields(context)
+        if operator.executor_config:
+            self._set_environment(operator.executor_config.get("env") or {})
+        if plugins.has_policy("get_airflow_context_vars"):
+            self._set_environment(plugins.context_variables(context))
         first = request.kind is AttemptKind.TRY
         if operator.inlets or operator.outlets:
             self._check_assets(operator)
@@ -228,6 +240,18 @@ class _Attempt:
             operator.post_execute(context, value)
         return value
 
+    def _set_environment(self, values: Mapping[str, str]) -> None:
+        for name, value in values.items():
+            self.environment.setdefault(name, os.environ.get(name))
+            os.environ[name] = value
+
+    def _restore_environment(self) -> None:
+        for name, value in self.environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
     def _check_assets(self, operator: Any) -> None:
         """Refuse to run with an asset whose name or URI another one has."""
         from boraflow._assets import Asset
@@ -260,8 +284,8 @@ class _Attempt:
         seconds = limit.total_seconds() if limit is not None else self.request.execution_timeout
         if seconds is None:
             return None
-        if self.request.kind is AttemptKind.RESUME and self.request.start_date is not None:
-            spent = (self.start - self.request.start_date) / 1e6
+        if self.request.kind is AttemptKind.RESUME:
+            spent = self.request.elapsed
             seconds -= spent
             if seconds <= 0:
                 raise AirflowTaskTimeout(
@@ -277,6 +301,18 @@ class _Attempt:
             self.ti.rendered_map_index = str(operator.render_template(template, self.context))
         except Exception as err:  # noqa: BLE001 (a name that only the task itself will set)
             log.debug("map_index_template is not complete yet: %s", err)
+
+    def _keep_links(self, operator: Any) -> None:
+        """Push where the operator's extra links lead; one that fails is told and left out."""
+        for link in operator.operator_extra_links:
+            name, key = name_and_key(link)
+            try:
+                where = link.get_link(operator, ti_key=self.ti.key)
+                if where:
+                    # Not through a backend of XComs: the dashboard reads it, which runs no class of the user's.
+                    self.ti.pushed[key] = PushedXcom(key, json.dumps(str(where)))
+            except Exception as err:  # noqa: BLE001 (a link is worth no task)
+                log.warning("The extra link '%s' has no address: %s", name, one_line(err))
 
     def _report_rendered(self, operator: Any) -> None:
         fields: dict[str, Any] = {}
@@ -321,6 +357,8 @@ class _Attempt:
             result.asset_events_json = self._asset_events(task)
         ti.state = "success"
         self._tell("success")
+        if plugins.listeners and result.asset_events_json:
+            self._tell_of_assets(result.asset_events_json)
         if task.on_success_callback:
             self._call_back("success", task.on_success_callback)
         return result
@@ -394,8 +432,7 @@ class _Attempt:
         timeout = deferral.timeout
         limit = self.task.execution_timeout
         if limit is not None:
-            began = self.request.start_date or self.start
-            left = limit.total_seconds() - (now_micros() - began) / 1e6
+            left = limit.total_seconds() - self.ti._elapsed()
             timeout = left if timeout is None else min(timeout, left)
         what = f"task '{self.task.task_id}' deferral"
         result.deferral_json = json.dumps(
@@ -417,8 +454,8 @@ class _Attempt:
         result = self._result(Outcome.FAILED)
         result.error = one_line(err)
         result.retryable = not isinstance(err, _FINAL)
-        log_failure(err, task_id=self.request.task_id)
         task = self.task
+        log_failure(err, self.request.task_id, getattr(task, "_defined_at", None))
         policy = getattr(task, "retry_policy", None)
         if policy is not None and result.retryable:
             self._ask_policy(policy, err, result)
@@ -428,6 +465,9 @@ class _Attempt:
             and self.request.try_number <= self.request.max_tries
         )
         dict.__setitem__(self.context, "exception", err)
+        if task.map_index_template is not None and not task.is_mapped:
+            # What failed is to be found by its name.
+            self._name_map_index(task)
         self._tell("failed", error=err)
         if will_retry:
             self.ti.state = "up_for_retry"
@@ -466,6 +506,28 @@ class _Attempt:
             plugins.notify(
                 f"on_task_instance_{word}", previous_state="running", task_instance=self.ti, **more
             )
+
+    def _tell_of_assets(self, events_json: str) -> None:
+        """Tell listeners what the task is about to report; an event has no id yet."""
+        from boraflow._asset_events import event_from
+
+        request = self.request
+        source = {
+            "id": 0,
+            "time": now_micros(),
+            "dag_id": request.run.dag_id,
+            "run_id": request.run.run_id,
+            "task_id": request.task_id,
+            "map_index": request.map_index,
+            "logical_date": request.run.logical_date,
+            "interval_start": request.run.interval_start,
+            "interval_end": request.run.interval_end,
+        }
+        for one in json.loads(events_json):
+            name, uri = one.get("name"), one.get("uri")
+            event = event_from({**source, **one, "name": name or uri, "uri": uri or name})
+            plugins.notify("on_asset_changed", asset=event.asset)
+            plugins.notify("on_asset_event_emitted", asset_event=event)
 
     def _call_back(self, word: str, callbacks: list[Callable[..., Any]]) -> None:
         self.callbacks_run.append(word)

@@ -10,8 +10,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from boraflow._links import name_and_key
 from boraflow._notifier import mails
 from boraflow._notset import is_arg_set
+from boraflow.airflow import plugins
 from boraflow.airflow.priority import weights_of
 from boraflow.exceptions import AirflowDagInconsistent
 from boraflow.model.spec import (
@@ -89,6 +91,7 @@ def dag_to_spec(dag: DAG, fileloc: str | None = None) -> DagSpec:
         asset_condition=None
         if dag.asset_condition is None
         else dag.asset_condition.as_expression(),
+        partition_mapping=dag.partition_mapping,
         timezone=zone_name(dag.timezone),
         start_date=_iso(dag.start_date),
         end_date=_iso(dag.end_date),
@@ -104,8 +107,10 @@ def dag_to_spec(dag: DAG, fileloc: str | None = None) -> DagSpec:
         params=params_spec(dag.params),
         callbacks=callbacks,
         deadlines=tuple(alert.spec() for alert in dag.deadline),
+        listeners=plugins.run_listeners(),
         allowed_run_types=dag.allowed_run_types,
         rerun_with_latest_version=dag.rerun_with_latest_version,
+        disable_bundle_versioning=bool(dag.disable_bundle_versioning),
         tasks=tuple(
             _task(dag, task, tasks_mapped.get(task.task_id), task.task_id in feeding)
             for task in order
@@ -175,6 +180,11 @@ def _task(dag: DAG, task: Any, mapped: MapSpec | None, feeds: bool) -> TaskSpec:
         if getattr(task, f"on_{name}_callback", None) or mails(task, name)
     )
     is_sensor = bool(getattr(operator_class, "is_boraflow_sensor", False))
+    tries = plugins.mutated(task, dag.dag_id)
+    first: Any = tries[0] if tries else task
+    weights = weights_of(task, dag.dag_id)
+    if any(t.priority_weight != task.priority_weight for t in tries):
+        weights = tuple(t.priority_weight for t in tries)
     group = task.task_group
     empty = (
         bool(task.inherits_from_empty_operator)
@@ -204,10 +214,13 @@ def _task(dag: DAG, task: Any, mapped: MapSpec | None, feeds: bool) -> TaskSpec:
         wait_for_downstream=bool(task.wait_for_downstream),
         priority_weight=task.priority_weight,
         weight_rule=task.weight_rule,
-        try_weights=weights_of(task, dag.dag_id),
-        queue=task.queue,
-        pool=task.pool,
-        pool_slots=task.pool_slots,
+        try_weights=weights,
+        queue=first.queue,
+        try_queues=()
+        if all(t.queue == first.queue for t in tries)
+        else tuple(t.queue for t in tries),
+        pool=first.pool,
+        pool_slots=first.pool_slots,
         max_active_tis_per_dag=task.max_active_tis_per_dag,
         max_active_tis_per_dagrun=task.max_active_tis_per_dagrun,
         is_setup=task.is_setup,
@@ -219,7 +232,7 @@ def _task(dag: DAG, task: Any, mapped: MapSpec | None, feeds: bool) -> TaskSpec:
         is_sensor=is_sensor,
         mode=str(getattr(task, "mode", "poke")) if is_sensor else None,
         callbacks=callbacks,
-        executor=task.executor,
+        executor=first.executor,
         memory_limit_mb=task.memory_limit_mb,
         inlets=tuple(_asset(a) for a in task.inlets),
         outlets=tuple(_asset(a) for a in task.outlets),
@@ -230,10 +243,10 @@ def _task(dag: DAG, task: Any, mapped: MapSpec | None, feeds: bool) -> TaskSpec:
         ui_fgcolor=task.ui_fgcolor or "",
         template_fields=tuple(task.template_fields),
         map_index_template=task.map_index_template,
-        extra_links=tuple(
-            str(getattr(link, "name", type(link).__name__)) for link in task.operator_extra_links
-        ),
+        extra_links=tuple(name_and_key(link)[0] for link in task.operator_extra_links),
+        extra_link_keys=tuple(name_and_key(link)[1] for link in task.operator_extra_links),
         params=dict(params_spec(task.params)),
+        returns_dag_result=task.returns_dag_result,
     )
 
 

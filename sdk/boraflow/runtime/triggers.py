@@ -38,6 +38,7 @@ async def run_trigger(
     lane_comms.set(comms)
     try:
         trigger = make_trigger((request.payload or {}).get("trigger") or {}, request.run.fileloc)
+        request.payload = None  # the trigger holds what it needs; thousands of these wait
     except Exception as err:  # noqa: BLE001
         log_failure(err, request.task_id)
         result = AttemptResult(request.attempt_id, Outcome.FAILED, error=one_line(err))

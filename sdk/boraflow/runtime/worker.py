@@ -214,10 +214,14 @@ class Loaded:
     def prepare(self) -> None:
         """Work out, before workers are forked, what each would work out again."""
         with contextlib.suppress(Exception):
+            from boraflow._call import plan_of
             from boraflow._templates import uses_jinja
             from boraflow.runtime.serialize import feeding_tasks
 
             for dag in self.dags.values():
+                for function in {getattr(t, "python_callable", None) for t in dag.tasks}:
+                    if function is not None:
+                        plan_of(function)
                 if dag.feeding is None:
                     dag.feeding = feeding_tasks(dag)
                 if uses_jinja(dag):
@@ -245,6 +249,7 @@ def request_of(m: dict[str, Any]) -> AttemptRequest:
         payload=m.get("payload"),
         start_date=m.get("start_date"),
         poke_start=m.get("poke_start"),
+        elapsed=m.get("elapsed", 0.0),
         reschedules=m.get("reschedules", 0),
         memory_limit_mb=m.get("memory_limit_mb"),
         scheduled_at=m.get("scheduled_at"),
@@ -332,8 +337,8 @@ class Worker:
 
     def serve(self) -> None:
         """Run attempts until told to stop, or until the agent is gone."""
-        signal.signal(signal.SIGTERM, self._on_term)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        processes.set_handler(signal.SIGTERM, self._on_term)
+        processes.set_handler(signal.SIGINT, signal.default_int_handler)
         while True:
             message = self.channel.recv()
             if message is None:
@@ -501,7 +506,7 @@ class Worker:
 
     def _reset(self, root: str, limit: int | None) -> None:
         """Make the process fit for the next attempt."""
-        signal.signal(signal.SIGTERM, self._on_term)
+        processes.set_handler(signal.SIGTERM, self._on_term)
         signal.setitimer(signal.ITIMER_REAL, 0)
         self.log.restore()
         if limit:

@@ -10,6 +10,9 @@ goes, the kernel kills file zygotes and workers.
 
 from __future__ import annotations
 
+from boraflow.runtime import forks
+
+# isort: split
 import contextlib
 import gc
 import importlib
@@ -146,13 +149,13 @@ class Zygote:
         ours, theirs = socket_pair()
         parent = os.getpid()
         # A signal between the fork and the child's own set-up would run this process's handlers there.
-        pid = os.fork()
+        pid = forks.fork()
         if pid:
             theirs.close()
             self.children.add(pid)
             return pid, ours
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        processes.set_handler(signal.SIGCHLD, signal.SIG_DFL)
         processes.die_with_parent(parent)
         ours.close()
         self.channel.sock.close()
@@ -443,7 +446,10 @@ def main() -> None:
     gc.freeze()
     zygote = BareZygote(sock, options, log)
     zygote.warm_up = warm_up
-    zygote.channel.send({"t": "ready", "seconds": 0})
+    try:
+        zygote.channel.send({"t": "ready", "seconds": 0})
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(0)  # The agent died meanwhile.
     zygote.serve()
     os._exit(0)
 

@@ -16,6 +16,7 @@ from boraflow.exceptions import (
     AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     InvalidArgument,
     TaskDeferralError,
     TaskDeferralTimeout,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from boraflow._signatures import OperatorArguments
 
 _WEEK = 7 * 24 * 3600.0
+_SOFT_FAILURES = (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException)
 
 
 class PokeReturnValue:
@@ -58,18 +60,23 @@ class BaseSensorOperator(BaseOperator, SkipMixin):
         poke_interval: seconds (or timedelta) between two pokes.
         timeout: seconds (or timedelta) after which the sensor fails, or is skipped with ``soft_fail``;
             it counts from the first poke of the try, across reschedules.
-        soft_fail: a failure or timeout skips the task instead.
+        soft_fail: a timeout or an ``AirflowFailException`` skips the task instead; any other error fails it.
         mode: ``poke`` keeps the worker slot between pokes, ``reschedule`` gives it back.
         exponential_backoff: lengthen the interval with each poke.
         max_wait: the most seconds (or timedelta) between two pokes.
         silent_fail: an error in a poke is logged and counts as "not yet".
-        never_fail: any error or timeout skips the task.
+        never_fail: an error that a poke or a resumed deferral raises skips the task; the timeout between
+            pokes fails it.
     """
 
     ui_color = "#e6f1f2"
     valid_modes = ("poke", "reschedule")
     is_boraflow_sensor = True
-    reschedule = False
+
+    @property
+    def reschedule(self) -> bool:
+        """Whether the mode is ``reschedule``; a cluster policy may set the mode afterwards."""
+        return self.mode == "reschedule"
 
     def __init__(
         self,
@@ -101,7 +108,6 @@ class BaseSensorOperator(BaseOperator, SkipMixin):
             )
         self.silent_fail = silent_fail
         self.never_fail = never_fail
-        self.reschedule = mode == "reschedule"
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Say whether what the sensor waits for is so; override it."""
@@ -111,22 +117,12 @@ class BaseSensorOperator(BaseOperator, SkipMixin):
         """Poke until done, out of time, or rescheduled."""
         ti = context["ti"]
         request = ti._request
-        began = request.poke_start if request.poke_start is not None else ti._start
-        monotonic = _clock.monotonic()
-        spent_before = (
-            max(0.0, _clock.seconds() - began / 1e6) if request.poke_start is not None else 0.0
-        )
-
-        def run_duration() -> float:
-            return spent_before + _clock.monotonic() - monotonic
-
         poke_number = 1 + (request.reschedules if self.reschedule else 0)
         while True:
             try:
                 done = self.poke(context)
-            except (AirflowSensorTimeout, AirflowFailException) as err:
-                if self.soft_fail or self.never_fail:
-                    raise AirflowSkipException("Skipping due to soft_fail is set to True.") from err
+            except _SOFT_FAILURES as err:
+                self._skip_instead(err)
                 raise
             except AirflowSkipException:
                 raise
@@ -134,21 +130,16 @@ class BaseSensorOperator(BaseOperator, SkipMixin):
                 if self.silent_fail:
                     self.log.exception("Sensor poke failed; it counts as not yet")
                     done = False
-                elif self.never_fail:
-                    raise AirflowSkipException(
-                        "Skipping due to never_fail is set to True."
-                    ) from err
-                elif self.soft_fail:
-                    raise AirflowSkipException("Skipping due to soft_fail is set to True.") from err
                 else:
+                    self._skip_instead(err)
                     raise
             if done:
                 self.log.info("Success criteria met. Exiting.")
                 return done.xcom_value if isinstance(done, PokeReturnValue) else None
-            spent = run_duration()
+            spent = ti._elapsed()
             if spent > self.timeout:
                 message = f"Sensor has timed out; run duration of {spent:.1f} seconds exceeds the specified timeout of {self.timeout:g}."
-                if self.soft_fail or self.never_fail:
+                if self.soft_fail:
                     raise AirflowSkipException(message)
                 raise AirflowSensorTimeout(message)
             interval = self.next_interval(poke_number)
@@ -173,22 +164,26 @@ class BaseSensorOperator(BaseOperator, SkipMixin):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout as err:
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException("Sensor has timed out in its deferral.") from err
-            raise AirflowSensorTimeout(*err.args) from err
-        except (AirflowSkipException, AirflowSensorTimeout):
+            late = AirflowSensorTimeout(*err.args)
+            self._skip_instead(late)
+            raise late from err
+        except AirflowSkipException:
             raise
-        except (TaskDeferralError, Exception) as err:
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"Skipping due to the sensor's failure: {err}") from err
+        except (TaskDeferralError, AirflowTaskTimeout, Exception) as err:
+            self._skip_instead(err)
             raise
+
+    def _skip_instead(self, error: BaseException) -> None:
+        """Skip the task where its arguments say so: ``soft_fail`` hides no other error than these."""
+        if self.never_fail:
+            raise AirflowSkipException(f"Skipping, as never_fail is set: {error}") from error
+        if self.soft_fail and isinstance(error, _SOFT_FAILURES):
+            raise AirflowSkipException(f"Skipping, as soft_fail is set: {error}") from error
 
     def remaining_timeout(self, context: Context) -> timedelta:
         """Return how much of the timeout is left, for a deferral."""
         ti = context["ti"]
-        began = ti._request.poke_start or ti._start
-        spent = max(0.0, _clock.seconds() - began / 1e6)
-        return timedelta(seconds=max(self.timeout - spent, 0.0))
+        return timedelta(seconds=max(self.timeout - ti._elapsed(), 0.0))
 
     def started_at(self, context: Context) -> Any:
         """Return when this try began to poke."""

@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from boraflow._arguments import as_date
 from boraflow._clock import to_micros
+from boraflow._links import BaseOperatorLink
 from boraflow.exceptions import (
     AirflowException,
     AirflowSkipException,
@@ -30,6 +32,17 @@ if TYPE_CHECKING:
 
     from boraflow._context import Context
     from boraflow._signatures import SensorArguments
+
+
+class ExternalDagLink(BaseOperatorLink):
+    """Leads to the other DAG."""
+
+    @property
+    def name(self) -> str:
+        return "External DAG"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        return f"dag?{urlencode({'dag_id': operator.external_dag_id})}"
 
 
 class ExternalTaskSensor(BaseSensorOperator):
@@ -57,6 +70,7 @@ class ExternalTaskSensor(BaseSensorOperator):
         "external_task_ids",
         "external_task_group_id",
     )
+    operator_extra_links = (ExternalDagLink(),)
     ui_color = "#4db7db"
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -73,3 +73,36 @@ class BaseTrigger(ABC):
     def __repr__(self) -> str:
         classpath, kwargs = self.serialize()
         return f"<{classpath} {', '.join(f'{k}={v}' for k, v in kwargs.items())}>"
+
+
+class BaseEventTrigger(BaseTrigger):
+    """Base of triggers that watch an asset: each event that :meth:`run` yields is one of the asset.
+
+    It is run as long as a DAG waits for the asset, and again when it ends. An event is recorded before the next
+    one is asked for, so :meth:`run` may acknowledge a message after its ``yield``: nothing is lost, and what was
+    not acknowledged may come twice.
+
+    Triggers that return equal keys from :meth:`shared_stream_key` share what :meth:`open_shared_stream` yields,
+    and each makes its own events of it in :meth:`filter_shared_stream`.
+    """
+
+    supports_triggerer_queue = False
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Return what names the stream that this trigger shares; None for one of its own."""
+        return None
+
+    @classmethod
+    def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
+        """Yield what all triggers with one key look at; called with the arguments of one of them."""
+        raise NotImplementedError(
+            f"{cls.__name__} has a shared_stream_key and no open_shared_stream"
+        )
+
+    def filter_shared_stream(
+        self, shared_stream: AsyncIterator[Any]
+    ) -> AsyncIterator[TriggerEvent]:
+        """Yield this trigger's events of the shared stream."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has a shared_stream_key and no filter_shared_stream"
+        )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from boraflow.hooks.filesystem import find_file
-from boraflow.triggers.base import BaseTrigger, TriggerEvent
+from boraflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 
 class FileTrigger(BaseTrigger):
@@ -50,7 +50,7 @@ class FileTrigger(BaseTrigger):
             await asyncio.sleep(self.poke_interval)
 
 
-class FileDeleteTrigger(BaseTrigger):
+class FileDeleteTrigger(BaseEventTrigger):
     """Fires when a file is there, and deletes it: each file is one event, for asset watchers.
 
     Args:
@@ -77,7 +77,7 @@ class FileDeleteTrigger(BaseTrigger):
         yield TriggerEvent(True)
 
 
-class DirectoryFileDeleteTrigger(BaseTrigger):
+class DirectoryFileDeleteTrigger(BaseEventTrigger):
     """Fires when a file of that name is in a folder, and deletes it.
 
     Args:

@@ -120,6 +120,7 @@ class AsyncAssets(AsyncNoun):
         dag_id: str = "",
         conf: dict[str, Any] | str | None = None,
         note: str = "",
+        partition_key: str = "",
     ) -> Triggered:
         """Trigger the DAG that writes an asset; ``dag_id`` says which, where several do."""
         answer = await self._call(
@@ -129,6 +130,7 @@ class AsyncAssets(AsyncNoun):
                 dag_id=dag_id,
                 conf_json=conf_json(conf),
                 note=note,
+                partition_key=partition_key,
                 request_id=request_id(),
             ),
         )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from boraflow.client._aio.dags import AsyncDags
     from boraflow.client._aio.hitl import AsyncHitl
     from boraflow.client._aio.runs import AsyncRuns
+    from boraflow.client._aio.states import AsyncStateStores
     from boraflow.client._aio.store import AsyncConnections, AsyncPools, AsyncVariables
     from boraflow.client._aio.system import AsyncChanges, AsyncSystem, AsyncTokens
     from boraflow.client._aio.tasks import AsyncLogs, AsyncTasks
@@ -135,6 +136,13 @@ class AsyncClient:
         from boraflow.client._aio.store import AsyncVariables
 
         return AsyncVariables(self._link)
+
+    @cached_property
+    def state_stores(self) -> AsyncStateStores:
+        """What tasks keep between tries, and about assets between runs."""
+        from boraflow.client._aio.states import AsyncStateStores
+
+        return AsyncStateStores(self._link)
 
     @cached_property
     def connections(self) -> AsyncConnections:

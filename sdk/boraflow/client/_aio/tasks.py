@@ -38,6 +38,8 @@ class AsyncTasks(AsyncNoun):
         task_ids: Sequence[str] = (),
         states: Sequence[TaskState] = (),
         collapse_mapped: bool = False,
+        map_index_from: int | None = None,
+        search: str = "",
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[TaskInstance]:
@@ -52,6 +54,8 @@ class AsyncTasks(AsyncNoun):
                 page_size=page_size,
                 page_token=page_token,
                 collapse_mapped=collapse_mapped,
+                map_index_from=map_index_from,
+                search=search,
             ),
         )
         return Page(
@@ -69,6 +73,8 @@ class AsyncTasks(AsyncNoun):
         task_ids: Sequence[str] = (),
         states: Sequence[TaskState] = (),
         collapse_mapped: bool = False,
+        map_index_from: int | None = None,
+        search: str = "",
     ) -> AsyncIterator[TaskInstance]:
         """Yield all task instances."""
         async for task in each(
@@ -78,6 +84,8 @@ class AsyncTasks(AsyncNoun):
                 task_ids=task_ids,
                 states=states,
                 collapse_mapped=collapse_mapped,
+                map_index_from=map_index_from,
+                search=search,
                 page_size=1000,
                 page_token=token,
             )

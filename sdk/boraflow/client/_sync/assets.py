@@ -121,6 +121,7 @@ class AsyncAssets(Noun):
         dag_id: str = "",
         conf: dict[str, Any] | str | None = None,
         note: str = "",
+        partition_key: str = "",
     ) -> Triggered:
         """Trigger the DAG that writes an asset; ``dag_id`` says which, where several do."""
         answer = self._call(
@@ -130,6 +131,7 @@ class AsyncAssets(Noun):
                 dag_id=dag_id,
                 conf_json=conf_json(conf),
                 note=note,
+                partition_key=partition_key,
                 request_id=request_id(),
             ),
         )

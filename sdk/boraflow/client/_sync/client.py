@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from boraflow.client._sync.dags import Dags
     from boraflow.client._sync.hitl import Hitl
     from boraflow.client._sync.runs import Runs
+    from boraflow.client._sync.states import StateStores
     from boraflow.client._sync.store import Connections, Pools, Variables
     from boraflow.client._sync.system import Changes, System, Tokens
     from boraflow.client._sync.tasks import Logs, Tasks
@@ -136,6 +137,13 @@ class Client:
         from boraflow.client._sync.store import Variables
 
         return Variables(self._link)
+
+    @cached_property
+    def state_stores(self) -> StateStores:
+        """What tasks keep between tries, and about assets between runs."""
+        from boraflow.client._sync.states import StateStores
+
+        return StateStores(self._link)
 
     @cached_property
     def connections(self) -> Connections:

@@ -3,18 +3,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import grpc
 
+from boraflow._notset import XCOM_RETURN_KEY
+from boraflow.api.metastore.v1 import (
+    dag_service_pb2,
+    dag_service_pb2_grpc,
+    task_service_pb2,
+    task_service_pb2_grpc,
+)
 from boraflow.api.metastore.v1 import run_service_pb2 as pb
 from boraflow.api.metastore.v1 import run_service_pb2_grpc as pb_grpc
 from boraflow.client._calls import conf_json, request_id, timestamp
 from boraflow.client._sync.base import Link, Noun, each
 from boraflow.client.models import (
     Cleared,
+    Deadline,
     Page,
     Run,
     RunSpan,
@@ -23,6 +32,7 @@ from boraflow.client.models import (
     convert,
     enum_number,
 )
+from boraflow.model.spec import dag_from_json
 from boraflow.model.states import RunState, RunType
 from boraflow.rpc.errors import ApiError
 
@@ -47,6 +57,7 @@ class Runs(Noun):
         note: str = "",
         dry_run: bool = False,
         reset_existing: bool = False,
+        partition_key: str = "",
         timeout: float | None = None,
     ) -> Triggered:
         """Create a run; when this returns it is committed and never lost.
@@ -66,6 +77,7 @@ class Runs(Noun):
                 request_id=request_id(),
                 dry_run=dry_run,
                 reset_existing=reset_existing,
+                partition_key=partition_key,
             ),
             timeout,
         )
@@ -88,6 +100,9 @@ class Runs(Noun):
         search: str = "",
         without_note: bool = False,
         end_time_from: datetime | None = None,
+        partition_key: str = "",
+        partition_time_from: datetime | None = None,
+        partition_time_to: datetime | None = None,
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Run]:
@@ -106,6 +121,9 @@ class Runs(Noun):
                 search=search,
                 without_note=without_note,
                 end_time_from=timestamp(end_time_from),
+                partition_key=partition_key,
+                partition_time_from=timestamp(partition_time_from),
+                partition_time_to=timestamp(partition_time_to),
             ),
         )
         return Page(
@@ -127,6 +145,9 @@ class Runs(Noun):
         search: str = "",
         without_note: bool = False,
         end_time_from: datetime | None = None,
+        partition_key: str = "",
+        partition_time_from: datetime | None = None,
+        partition_time_to: datetime | None = None,
     ) -> Iterator[Run]:
         """Yield all runs, newest first."""
         for run in each(
@@ -140,6 +161,9 @@ class Runs(Noun):
                 search=search,
                 without_note=without_note,
                 end_time_from=end_time_from,
+                partition_key=partition_key,
+                partition_time_from=partition_time_from,
+                partition_time_to=partition_time_to,
                 page_size=500,
                 page_token=token,
             )
@@ -167,6 +191,39 @@ class Runs(Noun):
             ),
         )
         return tuple(convert(RunSpan, s) for s in answer.spans)
+
+    def deadlines(
+        self,
+        dag_id: str = "",
+        run_id: str = "",
+        *,
+        missed: bool | None = None,
+        deadline_time_from: datetime | None = None,
+        deadline_time_to: datetime | None = None,
+        without_note: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[Deadline]:
+        """Return a page of deadlines of runs, the latest moment first; ``missed`` leaves out the others."""
+        answer = self._call(
+            self._stub.ListDeadlines,
+            pb.ListDeadlinesRequest(
+                dag_id=dag_id,
+                run_id=run_id,
+                missed=missed,
+                deadline_time_from=timestamp(deadline_time_from),
+                deadline_time_to=timestamp(deadline_time_to),
+                without_note=without_note,
+                page_size=page_size,
+                page_token=page_token,
+            ),
+        )
+        return Page(
+            tuple(convert(Deadline, d) for d in answer.deadlines),
+            answer.next_page_token,
+            None,
+            answer.revision,
+        )
 
     def watch(
         self,
@@ -211,6 +268,49 @@ class Runs(Noun):
             run = update.run
         assert run is not None
         return run
+
+    def result(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Return the values of the tasks that are marked with ``@result``, by task id.
+
+        A mapped task's is a list, by map index. A task that has pushed none is left out. Values are plain JSON.
+        """
+        run = self.get(dag_id, run_id)
+        found = self._call(
+            dag_service_pb2_grpc.DagServiceStub(self._link.channel).GetDagVersion,
+            dag_service_pb2.GetDagVersionRequest(dag_id=dag_id, version=run.dag_version),
+        )
+        spec = dag_from_json(found.version.spec_json)
+        tasks = task_service_pb2_grpc.TaskServiceStub(self._link.channel)
+        out: dict[str, Any] = {}
+        for task_id in (t.task_id for t in spec.tasks if t.returns_dag_result):
+            token = ""
+            while True:
+                answer = self._call(
+                    tasks.ListXcoms,
+                    task_service_pb2.ListXcomsRequest(
+                        dag_id=dag_id, run_id=run.run_id, task_id=task_id, page_token=token
+                    ),
+                )
+                for one in (x for x in answer.xcoms if x.key == XCOM_RETURN_KEY):
+                    whole = self._call(
+                        tasks.GetXcom,
+                        task_service_pb2.GetXcomRequest(
+                            dag_id=dag_id,
+                            run_id=run.run_id,
+                            task_id=task_id,
+                            map_index=one.map_index,
+                            key=one.key,
+                        ),
+                    )
+                    value = json.loads(whole.xcom.value_json)
+                    if one.map_index < 0:
+                        out[task_id] = value
+                    else:
+                        out.setdefault(task_id, []).append(value)
+                token = answer.next_page_token
+                if not token:
+                    break
+        return out
 
     def cancel(self, dag_id: str, run_id: str) -> Run:
         """Fail a run and stop its tasks."""

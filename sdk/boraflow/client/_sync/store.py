@@ -167,3 +167,11 @@ class Connections(Noun):
                 conn_id=conn_id, request_id=request_id()
             ),
         )
+
+    def test(self, conn_id: str) -> tuple[bool, str]:
+        """Try a connection from the metastore's host; return whether it works, and what its hook says."""
+        answer = self._call(
+            self._stub.TestConnection,
+            connection_service_pb2.TestConnectionRequest(conn_id=conn_id),
+        )
+        return answer.works, answer.message

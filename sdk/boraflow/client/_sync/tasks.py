@@ -39,6 +39,8 @@ class Tasks(Noun):
         task_ids: Sequence[str] = (),
         states: Sequence[TaskState] = (),
         collapse_mapped: bool = False,
+        map_index_from: int | None = None,
+        search: str = "",
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[TaskInstance]:
@@ -53,6 +55,8 @@ class Tasks(Noun):
                 page_size=page_size,
                 page_token=page_token,
                 collapse_mapped=collapse_mapped,
+                map_index_from=map_index_from,
+                search=search,
             ),
         )
         return Page(
@@ -70,6 +74,8 @@ class Tasks(Noun):
         task_ids: Sequence[str] = (),
         states: Sequence[TaskState] = (),
         collapse_mapped: bool = False,
+        map_index_from: int | None = None,
+        search: str = "",
     ) -> Iterator[TaskInstance]:
         """Yield all task instances."""
         for task in each(
@@ -79,6 +85,8 @@ class Tasks(Noun):
                 task_ids=task_ids,
                 states=states,
                 collapse_mapped=collapse_mapped,
+                map_index_from=map_index_from,
+                search=search,
                 page_size=1000,
                 page_token=token,
             )
