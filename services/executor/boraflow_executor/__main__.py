@@ -12,6 +12,7 @@ import grpc.aio
 
 from boraflow.api.executor.v1 import executor_service_pb2_grpc as pb_grpc
 from boraflow.config import ConfigError, ExecutorSettings, load_settings, read_token
+from boraflow.rpc.admission import EXIT_DENIED, TokenRefusedError
 from boraflow.rpc.channel import open_channel
 from boraflow.rpc.server import RunningServer, start_server
 from boraflow_executor.agent import Agent, tls_of
@@ -117,7 +118,13 @@ async def _main(settings: ExecutorSettings) -> None:
             await starting
         return
     running = starting.result()
-    await stopping
+    refused = running.agent.refused
+    await asyncio.wait({refused, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if refused.done():
+        stopping.cancel()
+        await running.kill()
+        refused.result()
+    refused.cancel()
     log.info("executor stops: %d attempts held", len(running.agent.session.held))
     ending = asyncio.create_task(running.stop())
     hurrying = asyncio.create_task(hurry.wait())
@@ -140,6 +147,9 @@ def main() -> None:
     except (ConfigError, ValueError) as error:
         sys.stderr.write(f"bora-executor: {error}\n")
         sys.exit(2)
+    except TokenRefusedError as error:
+        sys.stderr.write(f"bora-executor: {error}\n")
+        sys.exit(EXIT_DENIED)
 
 
 if __name__ == "__main__":

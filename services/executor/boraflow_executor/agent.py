@@ -33,6 +33,7 @@ from boraflow.api.scheduler.v1 import dispatch_service_pb2 as pb
 from boraflow.api.scheduler.v1 import dispatch_service_pb2_grpc as pb_grpc
 from boraflow.config import ExecutorSettings
 from boraflow.model.states import Outcome
+from boraflow.rpc.admission import TokenRefusedError, admitted
 from boraflow.rpc.channel import open_channel
 from boraflow.rpc.errors import from_rpc_error
 from boraflow.rpc.tls import TlsConfig
@@ -62,7 +63,7 @@ TIMEOUT_PATIENCE = 5.0
 """Seconds beyond execution_timeout before the agent ends what the worker did not."""
 EARLIER_PATIENCE = 30.0
 """Seconds that outcomes of an earlier session are tried to be reported before this one attaches."""
-WAIT = states_pb2.ATTEMPT_KIND_WAIT
+LANE_KINDS = frozenset({states_pb2.ATTEMPT_KIND_WAIT, states_pb2.ATTEMPT_KIND_WATCH})
 
 
 def slots_of(settings: ExecutorSettings) -> int:
@@ -93,6 +94,8 @@ class Agent:
         self._stopping = False
         self._hurried = False
         self.stopped = asyncio.Event()
+        self.refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Fails when the metastore does not take the token; nothing is dialled any more then."""
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -160,7 +163,7 @@ class Agent:
         self.drain(True)
         for held in self.session.in_phase(Phase.WAITING, Phase.RUNNING):
             # A wait may take days: another executor goes on with it.
-            if held.assignment.kind == WAIT or held.phase is Phase.WAITING:
+            if held.assignment.kind in LANE_KINDS or held.phase is Phase.WAITING:
                 self._stop(held, StopReason.HANDED_BACK)
         deadline = time.monotonic() + grace
         while self.session.in_phase(Phase.WAITING, Phase.RUNNING, Phase.STOPPING):
@@ -242,6 +245,16 @@ class Agent:
         return state.dispatch_address if state.has_leader else ""
 
     async def _attach_loop(self) -> None:
+        try:
+            await admitted(
+                self._channel,
+                self.settings.metastore_address,
+                "executor",
+                "/boraflow.api.scheduler.v1.DispatchService/Attach",
+            )
+        except TokenRefusedError as error:
+            self.refused.set_exception(error)
+            return
         # What an earlier session ran counts as lost once this one attaches: first what is known of it.
         deadline = time.monotonic() + EARLIER_PATIENCE
         while self.session.outbox.unreported and time.monotonic() < deadline:
@@ -386,7 +399,7 @@ class Agent:
             self._spawn(self._fetch_and_run(held))
 
     def _run(self, held: Held, root: str) -> None:
-        if held.assignment.kind == WAIT:
+        if held.assignment.kind in LANE_KINDS:
             self.lanes.submit(held, root)
         else:
             self.pool.submit(held, root)
@@ -421,7 +434,7 @@ class Agent:
         held.stop_detail = detail
         waiting = held.phase is Phase.WAITING
         held.phase = Phase.STOPPING
-        if held.assignment.kind == WAIT:
+        if held.assignment.kind in LANE_KINDS:
             self.lanes.stop_attempt(held)
         elif waiting and held.worker is None:
             self.pool.stop_attempt(held, 0)
@@ -721,7 +734,7 @@ class Agent:
                     break
             else:
                 for held in self.session.in_phase(Phase.STOPPING):
-                    if held.assignment.kind != WAIT:
+                    if held.assignment.kind not in LANE_KINDS:
                         self.pool.stop_attempt(held, 0)
                 lease.until = 0.0
 

@@ -38,6 +38,8 @@ RATE = 32 << 20
 BURST = 8 << 20
 _PUNCH_FROM = 8 << 20
 _BEYOND = 1 << 62
+COMPLAIN_SECONDS = 60.0
+"""At most this often it is said that logs cannot be stored."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -96,6 +98,7 @@ class LogShipper:
         """When the bytes sent so far are paid for, at the rate."""
         self._room = asyncio.Event()
         self._closing = False
+        self._complained_at = -COMPLAIN_SECONDS
 
     # --- what the agent says ---------------------------------------------------------------------
 
@@ -427,7 +430,10 @@ class LogShipper:
 
     def _answered(self, entry: AttemptLog, chunk: _Chunk, answer: pb.AppendLogResponse) -> None:
         if answer.error:
-            log.warning("a log cannot be stored now, it is kept: %s", answer.error)
+            # A full disk has this answer for every log, again and again.
+            if time.monotonic() - self._complained_at > COMPLAIN_SECONDS:
+                self._complained_at = time.monotonic()
+                log.warning("logs cannot be stored now, they are kept: %s", answer.error)
             entry.retry_at = time.monotonic() + 5
             self._repeat(entry, chunk)
             return

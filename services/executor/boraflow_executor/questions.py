@@ -30,6 +30,8 @@ from boraflow_executor import masking
 
 log = logging.getLogger("boraflow.executor")
 
+READINGS = 4
+READING_SECONDS = 60.0
 _TRANSIENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 
@@ -41,10 +43,13 @@ class Questions:
         self._runs = run_grpc.RunServiceStub(channel)
         self._dags = dag_grpc.DagServiceStub(channel)
         self._patience = patience
+        self._readings: dict[tuple[Any, ...], asyncio.Future[list[str] | None]] = {}
+        """What mapped tasks are mapped over, for a moment."""
         """Returns for how many seconds an unavailable metastore is asked again."""
         self._answers: dict[str, Callable[..., Awaitable[Any]]] = {
             "get_xcom": self._get_xcom,
             "get_xcoms": self._get_xcoms,
+            "get_mapped_item": self._get_mapped_item,
             "get_variable": self._get_variable,
             "set_variable": self._set_variable,
             "delete_variable": self._delete_variable,
@@ -56,6 +61,10 @@ class Questions:
             "get_task_states": self._get_task_states,
             "asset_events": self._asset_events,
             "check_assets": self._check_assets,
+            "watch_event": self._watch_event,
+            "get_state": self._get_state,
+            "set_state": self._set_state,
+            "delete_state": self._delete_state,
         }
 
     async def answer(
@@ -143,6 +152,47 @@ class Questions:
             timeout=60,
         )
         return [(x.task_id, x.map_index, x.value_json) for x in answer.xcoms]
+
+    async def _get_mapped_item(
+        self,
+        attempt_id: str,
+        request_id: str,
+        hide: Any,
+        *,
+        position: int,
+        batch: str,
+        **values: Any,
+    ) -> tuple[int, str | None] | None:
+        """Answer the instances that were expanded together from one reading of what they are mapped over.
+
+        ``batch`` changes when they are scheduled again, so what a task returned anew is read anew.
+        """
+        at = (batch, *values.values())
+        reading = self._readings.get(at)
+        if reading is None:
+            reading = self._readings[at] = asyncio.ensure_future(self._values(**values))
+            asyncio.get_running_loop().call_later(READING_SECONDS, self._readings.pop, at, None)
+            while len(self._readings) > READINGS:
+                del self._readings[next(iter(self._readings))]
+        try:
+            items = await asyncio.shield(reading)
+        except BaseException:
+            self._readings.pop(at, None)
+            raise
+        if items is None:
+            return None
+        return len(items), items[position] if position < len(items) else None
+
+    async def _values(self, *, map_index: int | None, task_id: str, **of: Any) -> list[str] | None:
+        """Return the JSON texts to map over: of a list's items, or of the results of a mapped task."""
+        if map_index is None:
+            rows = await self._get_xcoms(
+                "", "", None, task_ids=[task_id], map_indexes=None, include_prior_dates=False, **of
+            )
+            return [text for _, _, text in rows]
+        text = await self._get_xcom("", "", None, task_id=task_id, map_index=map_index, **of)
+        items = json.loads(text or "null")
+        return [json.dumps(x) for x in items] if isinstance(items, list) else None
 
     async def _get_variable(
         self, attempt_id: str, request_id: str, hide: Any, *, key: str
@@ -269,6 +319,69 @@ class Questions:
         )
         return [{"name": a.name, "uri": a.uri} for a in answer.inactive]
 
+    async def _watch_event(
+        self, attempt_id: str, request_id: str, hide: Any, *, payload_json: str
+    ) -> dict[str, Any]:
+        try:
+            await self._execution.RecordWatchEvent(
+                pb.RecordWatchEventRequest(
+                    attempt_id=attempt_id, payload_json=payload_json, request_id=request_id
+                ),
+                timeout=30,
+            )
+        except grpc.aio.AioRpcError as problem:
+            error = from_rpc_error(problem)
+            if error.code in _TRANSIENT:
+                raise
+            return {"error": error.message}
+        return {}
+
+    async def _get_state(
+        self, attempt_id: str, request_id: str, hide: Any, *, scope: dict[str, Any], key: str
+    ) -> str | None:
+        name, uri = _asset_of(scope)
+        answer = await self._execution.ReadState(
+            pb.ReadStateRequest(attempt_id=attempt_id, asset_name=name, asset_uri=uri, key=key),
+            timeout=30,
+        )
+        return answer.value_json if answer.HasField("value_json") else None
+
+    async def _set_state(
+        self,
+        attempt_id: str,
+        request_id: str,
+        hide: Any,
+        *,
+        scope: dict[str, Any],
+        key: str,
+        value_json: str,
+        retention_us: int | None,
+    ) -> str:
+        name, uri = _asset_of(scope)
+        answer = await self._execution.WriteState(
+            pb.WriteStateRequest(
+                attempt_id=attempt_id,
+                asset_name=name,
+                asset_uri=uri,
+                key=key,
+                value_json=value_json,
+                retention_us=retention_us,
+            ),
+            timeout=30,
+        )
+        return answer.warning
+
+    async def _delete_state(
+        self, attempt_id: str, request_id: str, hide: Any, *, scope: dict[str, Any], key: str | None
+    ) -> None:
+        name, uri = _asset_of(scope)
+        await self._execution.WriteState(
+            pb.WriteStateRequest(
+                attempt_id=attempt_id, asset_name=name, asset_uri=uri, key=key or ""
+            ),
+            timeout=30,
+        )
+
     async def _trigger_dag_run(
         self, attempt_id: str, request_id: str, hide: Any, *, request: dict[str, Any]
     ) -> dict[str, Any]:
@@ -383,6 +496,12 @@ class Questions:
             }
             for task in answer.tasks
         ]
+
+
+def _asset_of(scope: dict[str, Any]) -> tuple[str, str]:
+    """Return name and URI of a state's asset; both empty for the attempt's own task."""
+    asset = scope.get("asset") or {}
+    return asset.get("name") or "", asset.get("uri") or ""
 
 
 def _micros(message: Any, field: str) -> int | None:

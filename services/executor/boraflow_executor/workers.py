@@ -125,6 +125,8 @@ def run_frame(
         message["start_date"] = assignment.start_us
     if assignment.poke_start_us:
         message["poke_start"] = assignment.poke_start_us
+    if assignment.elapsed:
+        message["elapsed"] = assignment.elapsed
     if assignment.reschedules:
         message["reschedules"] = assignment.reschedules
     if memory_limit:
@@ -139,4 +141,4 @@ def run_frame(
 
 
 #: AttemptKind numbers of the API to the words of the model.
-KINDS = {1: "try", 2: "poke", 3: "wait", 4: "resume", 5: "callback"}
+KINDS = {1: "try", 2: "poke", 3: "wait", 4: "resume", 5: "callback", 6: "watch"}

@@ -38,7 +38,8 @@ def main() -> None:
         sys.setswitchinterval(_SWITCH_SECONDS)
         asyncio.run(run(settings))
     except ConfigError as error:
-        sys.exit(f"bora-metastore: {error}")
+        sys.stderr.write(f"bora-metastore: {error}\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from boraflow.rpc.errors import invalid
 from boraflow_metastore.encryption import Vault
 from boraflow_metastore.feed import Feed
 from boraflow_metastore.file_storage import FileStorage
+from boraflow_metastore.identities import Identities
 from boraflow_metastore.leadership import Leadership
 from boraflow_metastore.log_storage import LogStorage
 from boraflow_metastore.relay import Relay
@@ -47,6 +48,7 @@ class Parts:
     relay: Relay
     vault: Vault
     tokens: TokenBook
+    identities: Identities
     logs: LogStorage
     files: FileStorage
     bulk: ThreadPoolExecutor

@@ -12,7 +12,7 @@ import logging
 
 from boraflow_metastore.log_storage import LogPlace
 from boraflow_metastore.parts import Parts
-from boraflow_metastore.store import purges
+from boraflow_metastore.store import purges, states
 from boraflow_metastore.store.writer import now_us
 
 log = logging.getLogger("boraflow.metastore.retention")
@@ -78,6 +78,8 @@ class Retention:
                     await self._remove(run)
                     await parts.writer.submit(lambda t, r=run: purges.mark_purged(t, r.run_key))
                 count += len(due)
+            while old := await parts.reader.run(lambda s: purges.old_watches(s, before)):
+                await self._remove_watches(old)
             await parts.writer.submit(lambda t: purges.remove_old_audit(t, before))
             while await parts.writer.submit(lambda t: purges.remove_old_asset_events(t, before)):
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -89,6 +91,8 @@ class Retention:
                 await self._remove(run)
                 await parts.writer.submit(lambda t, r=run: purges.forget_deleted(t, r.run_key))
             count += len(deleted)
+        while await parts.writer.submit(states.remove_expired):
+            await asyncio.sleep(_PAUSE_SECONDS)
         await parts.writer.submit(lambda t: purges.remove_old_answers(t, now_us() - _DAY_US))
         await parts.writer.submit(lambda t: purges.remove_old_executors(t, now_us() - 7 * _DAY_US))
         await self._remove_code()
@@ -114,6 +118,18 @@ class Retention:
         count = await asyncio.get_running_loop().run_in_executor(parts.bulk, remove)
         if unused or count:
             log.info("removed %d unused manifests and %d files", len(unused), count)
+
+    async def _remove_watches(self, attempt_ids: list[str]) -> None:
+        """Remove attempts of watchers with their logs."""
+        parts = self._parts
+
+        def remove() -> None:
+            for attempt_id in attempt_ids:
+                parts.logs.delete_run(LogPlace("watchers", attempt_id, "", -1, 0, ""))
+
+        await asyncio.get_running_loop().run_in_executor(parts.bulk, remove)
+        await parts.writer.submit(lambda t: purges.remove_watches(t, attempt_ids))
+        await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _remove(self, run: purges.OldRun) -> None:
         """Remove what belongs to a run."""

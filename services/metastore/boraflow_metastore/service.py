@@ -23,6 +23,7 @@ from boraflow.api.metastore.v1 import (
     pool_service_pb2_grpc,
     run_service_pb2_grpc,
     scheduling_service_pb2_grpc,
+    state_store_service_pb2_grpc,
     system_service_pb2_grpc,
     task_service_pb2_grpc,
     token_service_pb2_grpc,
@@ -35,6 +36,7 @@ from boraflow.rpc.tls import TlsConfig
 from boraflow_metastore.encryption import open_vault
 from boraflow_metastore.feed import Feed
 from boraflow_metastore.file_storage import FileStorage
+from boraflow_metastore.identities import Identities, check_settings
 from boraflow_metastore.leadership import Leadership
 from boraflow_metastore.log_storage import open_log_storage
 from boraflow_metastore.parts import Parts
@@ -52,6 +54,7 @@ from boraflow_metastore.servicers.logs import LogServicer
 from boraflow_metastore.servicers.pools import PoolServicer
 from boraflow_metastore.servicers.runs import RunServicer
 from boraflow_metastore.servicers.scheduling import SchedulingServicer
+from boraflow_metastore.servicers.state_stores import StateStoreServicer
 from boraflow_metastore.servicers.system import SystemServicer
 from boraflow_metastore.servicers.tasks import TaskServicer
 from boraflow_metastore.servicers.tokens import TokenServicer
@@ -146,6 +149,7 @@ async def serve(
     except OSError as error:
         raise ConfigError(f"cannot make the folder {settings.home}: {error.strerror}") from error
     vault = open_vault(settings.fernet_key, settings.home)
+    check_settings(settings)
     url = database_url(settings)
     database = Database(url)
     database.lock()
@@ -205,6 +209,7 @@ async def _start(
         relay=Relay(leadership, reader, caches, settings.relay_timeout_seconds),
         vault=vault,
         tokens=tokens,
+        identities=Identities(settings),
         logs=open_log_storage(settings.logs_url or str(settings.home / "logs")),
         files=FileStorage(settings.files_url or str(settings.home / "files")),
         bulk=ThreadPoolExecutor(2, thread_name_prefix="bulk"),
@@ -283,6 +288,11 @@ def _services(parts: Parts, logs: LogServicer) -> list[Registration]:
             variable_service_pb2_grpc.add_VariableServiceServicer_to_server,
             VariableServicer(parts),
             _API + "VariableService",
+        ),
+        (
+            state_store_service_pb2_grpc.add_StateStoreServiceServicer_to_server,
+            StateStoreServicer(parts),
+            _API + "StateStoreService",
         ),
         (
             connection_service_pb2_grpc.add_ConnectionServiceServicer_to_server,

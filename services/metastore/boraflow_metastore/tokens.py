@@ -36,6 +36,11 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def owner_of(name: str) -> str:
+    """Return who a token is of: of a person's session, the person."""
+    return name.partition("#")[0]
+
+
 class TokenBook:
     """All tokens in memory; the authenticator of every call."""
 
@@ -56,7 +61,7 @@ class TokenBook:
             token = self._tokens.get(digest_of(secret))
             if token is None:
                 return None
-            known = (Caller(token.name, Role(token.role)), token.expire_us)
+            known = (Caller(owner_of(token.name), Role(token.role)), token.expire_us)
             self._callers[secret] = known
         caller, expire_us = known
         if expire_us and expire_us <= now_us():

@@ -18,6 +18,7 @@ from boraflow.api.scheduler.v1 import dispatch_service_pb2_grpc as pb_grpc
 from boraflow.config import ConfigError, SchedulerSettings, load_settings, read_token
 from boraflow.engine.settings import EngineSettings
 from boraflow.logs import get_logger
+from boraflow.rpc.admission import EXIT_DENIED, TokenRefusedError, admitted
 from boraflow.rpc.channel import open_channel
 from boraflow.rpc.server import RunningServer, start_server
 from boraflow_scheduler.auth import MetastoreAuthenticator
@@ -42,13 +43,15 @@ class RunningScheduler:
         server: RunningServer,
         parsers: Parsers,
         channels: list[grpc.aio.Channel],
+        metastore: str,
     ) -> None:
         self.driver = driver
         self.dispatch = dispatch
         self.server = server
         self._parsers = parsers
         self._channels = channels
-        self._task = asyncio.create_task(driver.run(), name="driver")
+        self._metastore = metastore
+        self._task = asyncio.create_task(self._lead(), name="driver")
         # While the lease is asked for, the parser gets ready.
         self._warming = asyncio.create_task(parsers.warm(), name="warm the parser")
 
@@ -57,8 +60,17 @@ class RunningScheduler:
         """Return where executors attach."""
         return self.server.address
 
+    async def _lead(self) -> None:
+        method = "/boraflow.api.metastore.v1.SchedulingService/Lead"
+        await admitted(self._channels[0], self._metastore, "scheduler", method)
+        await self.driver.run()
+
     async def wait(self) -> None:
-        """Wait until it ends by itself, which it does only when it is broken."""
+        """Wait until it ends by itself, which it does only when it is broken or its token is refused.
+
+        Raises:
+            TokenRefusedError: the metastore does not take its token.
+        """
         await self._task
 
     async def stop(self) -> None:
@@ -139,7 +151,9 @@ async def serve(settings: SchedulerSettings, token: str | None = None) -> Runnin
         dial_address(settings, server.port),
     )
     log.info("scheduler started", address=server.address, dags_folder=folder)
-    return RunningScheduler(driver, dispatch, server, parsers, [channel, bulk, anonymous])
+    return RunningScheduler(
+        driver, dispatch, server, parsers, [channel, bulk, anonymous], settings.metastore_address
+    )
 
 
 class ParseAnswers:
@@ -226,6 +240,8 @@ async def _main(settings: SchedulerSettings) -> None:
     await asyncio.wait({broken, stopping}, return_when=asyncio.FIRST_COMPLETED)
     log.info("scheduler stops")
     await running.stop()
+    if broken.done() and isinstance(broken.exception(), TokenRefusedError):
+        broken.result()
     if broken.done() and not broken.cancelled() and broken.exception() is not None:
         raise RuntimeError("the scheduler broke") from broken.exception()
 
@@ -241,6 +257,9 @@ def main() -> None:
     except (ConfigError, ValueError) as err:
         sys.stderr.write(f"bora-scheduler: {err}\n")
         sys.exit(2)
+    except TokenRefusedError as err:
+        sys.stderr.write(f"bora-scheduler: {err}\n")
+        sys.exit(EXIT_DENIED)
 
 
 if __name__ == "__main__":

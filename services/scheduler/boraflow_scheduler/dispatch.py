@@ -109,6 +109,8 @@ def run_context(run: RunRow, fileloc: str) -> RunContext:
         queued_at=run.queued_at,
         conf=conf if isinstance(conf, dict) else {},
         note=run.note,
+        partition_key=run.partition_key,
+        partition_date=run.partition_date,
     )
 
 
@@ -257,6 +259,7 @@ class Dispatch:
                         payload_json=attempt.payload_json,
                         start_us=act.start_date or 0,
                         poke_start_us=act.poke_start or 0,
+                        elapsed=act.elapsed,
                         reschedules=act.reschedules,
                         memory_limit_mb=act.memory_limit_mb or 0,
                         environment=act.environment or "",

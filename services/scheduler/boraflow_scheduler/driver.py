@@ -36,6 +36,7 @@ from boraflow.engine.events import (
     AssetsChanged,
     AttemptsClosed,
     AttemptsStarted,
+    ClockJumped,
     CommitLanded,
     DeleteDag,
     Event,
@@ -76,6 +77,15 @@ STANDBY_AFTER = 3.0
 """Seconds of waiting for the lease after which executors are sent to whoever holds it."""
 
 
+class ClockSetBackError(TermLostError):
+    """The clock went back, and the engine's time never does: one that is built anew starts from the right time."""
+
+    def __init__(self, moved: int) -> None:
+        super().__init__("the clock was set back")
+        self.moved = moved
+        """Microseconds, negative."""
+
+
 class DagSource(Protocol):
     """What finds and parses DAG files, see :mod:`boraflow_scheduler.bundles`."""
 
@@ -107,7 +117,9 @@ class Term:
         source: DagSource,
         settings: EngineSettings,
         executor_lease: float,
+        moved: int = 0,
     ) -> None:
+        """``moved`` microseconds (negative) is what the clock was set back by, if that ended the term before."""
         self.lease = lease
         self.epoch = lease.epoch
         self.store = store
@@ -131,6 +143,7 @@ class Term:
         self._publishing = 0
         self._held: list[Requested] = []
         """Commands about DAGs that the engine may be about to hear of."""
+        self._moved = moved
         self._offset = wall_now() - time.monotonic_ns() // 1000
         self.over = asyncio.Event()
         """Set once nothing of the term runs any more."""
@@ -148,7 +161,7 @@ class Term:
         if self._over or self._engine is None or self._fault is not None:
             return
         try:
-            self._engine.step(event, wall_now())
+            self._engine.step(event, self._clock(self._engine))
         except Exception as err:  # noqa: BLE001 - the caller did nothing wrong; the term ends
             err.add_note(f"while folding in {event!r:.2000}")
             self._fault = err
@@ -199,6 +212,8 @@ class Term:
         state = await self.store.load_state(self.lease)
         snapshot = state.snapshot
         self._engine = Engine(snapshot, self._settings, wall_now())
+        if self._moved:
+            self._engine.step(ClockJumped(self._moved), wall_now())
         self._remember_open(snapshot)
         log.info(
             "leading",
@@ -232,7 +247,7 @@ class Term:
                 raise self._fault
             if self._stopping:
                 raise TermLostError("the scheduler stops")
-            now = self._clock()
+            now = self._clock(engine)
             due = engine.next_due()
             if due is not None and due <= now:
                 engine.step(Tick(), now)
@@ -278,7 +293,7 @@ class Term:
             self._open.difference_update(commit.handled)
             if not self._open:
                 self._attempts_open.clear()
-        now = wall_now()
+        now = self._clock(engine)
         if landed is not None:
             engine.step(CommitLanded(landed), now)
         if response.closed:
@@ -323,8 +338,8 @@ class Term:
                     self._extend_leases()
                 return response
 
-    def _clock(self) -> Micros:
-        """Return the wall clock, noticing when it jumped."""
+    def _clock(self, engine: Engine) -> Micros:
+        """Return the wall clock; when it jumped, the engine hears of that before it sees the new time."""
         now = wall_now()
         offset = now - time.monotonic_ns() // 1000
         moved = offset - self._offset
@@ -332,9 +347,8 @@ class Term:
             self._offset = offset
             log.warning("the clock jumped", seconds=round(moved / 1e6, 3))
             if moved < 0:
-                # The engine's time never goes back: one that is built now starts from the right time.
-                raise TermLostError("the clock was set back")
-            self._extend_leases()
+                raise ClockSetBackError(moved)
+            engine.step(ClockJumped(moved), now)
         return now
 
     def _extend_leases(self) -> None:
@@ -441,6 +455,7 @@ class Term:
                     with_tasks=ask.with_tasks,
                     limit=ask.limit,
                     newest_successful=ask.newest_successful,
+                    by_partition=ask.by_partition,
                 )
             )
             return _answered(ask.ask_id, found)
@@ -483,6 +498,8 @@ class Driver:
         self.scheduler_id = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self.term: Term | None = None
         """The current term, while this process leads."""
+        self._set_back: tuple[int, int] | None = None
+        """The epoch of a term that a clock that went back ended, and by how many microseconds it did."""
         self._stopping = False
 
     async def run(self) -> None:
@@ -528,6 +545,11 @@ class Driver:
             lease = await self._store.lead(candidate)
         finally:
             standby.cancel()
+        moved = 0
+        if self._set_back is not None and lease.epoch == self._set_back[0] + 1:
+            # Nobody led in between: all rows have dates of the clock as it was.
+            moved = self._set_back[1]
+        self._set_back = None
         self.term = Term(
             lease,
             self._store,
@@ -535,9 +557,15 @@ class Driver:
             self._source,
             self._engine_settings,
             self._executor_lease,
+            moved,
         )
         try:
             await self.term.run()
+        except* ClockSetBackError as group:
+            error = _first(group)
+            assert isinstance(error, ClockSetBackError)
+            self._set_back = (self.term.epoch, error.moved)
+            raise
         finally:
             self.term = None
             with suppress(Exception):

@@ -64,6 +64,7 @@ def _trigger_run(r: Any) -> Command:
         run_type=run_type.value,
         reset_existing=r.reset_existing,
         dry_run=r.dry_run,
+        partition_key=r.partition_key,
     )
 
 

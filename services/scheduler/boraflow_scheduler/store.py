@@ -42,6 +42,8 @@ _T = TypeVar("_T")
 
 CHUNK = 1 << 20
 """Bytes of a file sent in one message."""
+ROWS_PER_PAGE = 2_000
+"""Rows of runs and tasks asked for in one message."""
 
 RETRYABLE = frozenset(
     {
@@ -254,6 +256,7 @@ class GrpcStore:
                 "executors",
                 "asset_queue",
                 "asset_events",
+                "partition_events",
             )
         }
         specs: dict[tuple[str, int], str] = {}
@@ -269,6 +272,7 @@ class GrpcStore:
             "executors": wire.executor_row_from_pb,
             "asset_queue": wire.asset_queue_row_from_pb,
             "asset_events": wire.asset_event_row_from_pb,
+            "partition_events": wire.partition_event_row_from_pb,
         }
         last = False
         try:
@@ -320,12 +324,16 @@ class GrpcStore:
         )
 
     async def get_run_rows(self, request: pb.GetRunRowsRequest) -> RunRows:
-        found = await _repeat(lambda: self._scheduling.GetRunRows(request, timeout=30))
-        return RunRows(
-            runs=[wire.run_row_from_pb(r) for r in found.runs],
-            tasks=[wire.task_row_from_pb(t) for t in found.tasks],
-            specs={(s.dag_id, s.version): s.spec_json for s in found.specs},
-        )
+        rows = RunRows(runs=[], tasks=[])
+        request.page_size = ROWS_PER_PAGE
+        while True:
+            found = await _repeat(lambda: self._scheduling.GetRunRows(request, timeout=30))
+            rows.runs += [wire.run_row_from_pb(r) for r in found.runs]
+            rows.tasks += [wire.task_row_from_pb(t) for t in found.tasks]
+            rows.specs.update({(s.dag_id, s.version): s.spec_json for s in found.specs})
+            if not found.next_page_token:
+                return rows
+            request.page_token = found.next_page_token
 
     async def get_previous_run(self, request: pb.GetPreviousRunRequest) -> RunRows:
         found = await _repeat(lambda: self._scheduling.GetPreviousRun(request, timeout=30))

@@ -106,6 +106,7 @@ class AssetServicer(asset_service_pb2_grpc.AssetServiceServicer):
                 dag_id=dag_id,
                 conf_json=request.conf_json,
                 note=request.note,
+                partition_key=request.partition_key,
                 run_type=states_pb2.RUN_TYPE_ASSET_MATERIALIZATION,
                 request_id=request.request_id and f"materialize:{request.request_id}",
             ),

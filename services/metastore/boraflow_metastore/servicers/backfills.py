@@ -26,7 +26,12 @@ class BackfillServicer(backfill_service_pb2_grpc.BackfillServiceServicer):
             if not request.HasField(field):
                 raise invalid("FIELD_MISSING", f"{field} must be set", field=field)
         if micros(request.from_time) > micros(request.to_time):
-            raise invalid("RANGE_INVALID", "from_time is after to_time", field="from_time")
+            raise invalid(
+                "RANGE_INVALID",
+                f"from_time {request.from_time.ToJsonString()} is after to_time"
+                f" {request.to_time.ToJsonString()}",
+                field="from_time",
+            )
         if request.max_active_runs < 0:
             raise invalid(
                 "MAX_ACTIVE_RUNS_INVALID",

@@ -15,6 +15,7 @@ from boraflow_metastore.servicers.runs import check_json_object
 from boraflow_metastore.store import settings, system
 from boraflow_metastore.store.settings import StoredConnection
 from boraflow_metastore.store.writer import Transaction
+from boraflow_metastore.trials import Trials
 
 _LONGEST_ID = 250
 
@@ -52,6 +53,7 @@ class ConnectionServicer(connection_service_pb2_grpc.ConnectionServiceServicer):
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._trials = Trials()
 
     async def ListConnections(
         self, request: pb.ListConnectionsRequest, context: Context
@@ -170,6 +172,22 @@ class ConnectionServicer(connection_service_pb2_grpc.ConnectionServiceServicer):
             apply,
             detail=request.conn_id,
         )
+
+    async def TestConnection(
+        self, request: pb.TestConnectionRequest, context: Context
+    ) -> pb.TestConnectionResponse:
+        found = await self._parts.reader.small(
+            lambda s: settings.find_connection(s, request.conn_id)
+        )
+        if found is None:
+            raise _connection_not_found(request.conn_id)
+        caller = current_caller()
+        await self._parts.write(
+            context,
+            lambda t: system.record(t, caller.name, "TestConnection", detail=request.conn_id),
+        )
+        works, message = await self._trials.of(plain_connection(self._parts.vault, found))
+        return pb.TestConnectionResponse(works=works, message=message)
 
 
 def _connection_not_found(conn_id: str) -> Exception:

@@ -14,17 +14,27 @@ from boraflow.api.metastore.v1 import (
 from boraflow.api.metastore.v1 import execution_service_pb2 as pb
 from boraflow.api.model.v1 import asset_pb2
 from boraflow.rpc.auth import Role, current_caller
-from boraflow.rpc.errors import precondition
+from boraflow.rpc.errors import invalid, precondition
 from boraflow_metastore import environment
 from boraflow_metastore.parts import Context, Parts
 from boraflow_metastore.servicers.connections import plain_connection
 from boraflow_metastore.servicers.logs import LogServicer
+from boraflow_metastore.servicers.state_stores import check_value, checked_key, expiry
 from boraflow_metastore.servicers.variables import check_variable, plain_variable
-from boraflow_metastore.store import asset_lists, assets, scheduling, settings, system, tasks
+from boraflow_metastore.store import (
+    asset_lists,
+    assets,
+    scheduling,
+    settings,
+    states,
+    system,
+    tasks,
+)
+from boraflow_metastore.store.database import Session
 from boraflow_metastore.store.reader import Snapshot
 from boraflow_metastore.store.reports import apply_report
 from boraflow_metastore.store.settings import StoredVariable
-from boraflow_metastore.store.writer import Transaction
+from boraflow_metastore.store.writer import Transaction, now_us
 
 
 class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
@@ -45,8 +55,12 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             yield response
 
     def _report(self, transaction: Transaction, request: pb.ReportRequest) -> pb.ReportResponse:
+        settings = self._parts.settings
         response, news, events = apply_report(
-            transaction, request, self._parts.settings.xcom_max_bytes
+            transaction,
+            request,
+            settings.xcom_max_bytes,
+            clear_state=settings.state_clear_on_success,
         )
         message = scheduling_service_pb2.LeadResponse(attempt_news=news)
         transaction.after(lambda: self._parts.leadership.tell(message))
@@ -167,6 +181,85 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             inactive=[asset_pb2.Asset(name=name, uri=uri) for name, uri in found]
         )
 
+    async def ReadState(
+        self, request: pb.ReadStateRequest, context: Context
+    ) -> pb.ReadStateResponse:
+        key = checked_key(request.key)
+
+        def look(s: Snapshot) -> states.StoredEntry | None:
+            return states.find(s, _state_owner(s, request)[0], key, now_us())
+
+        found = await self._parts.reader.small(look)
+        return pb.ReadStateResponse(value_json=found.value_json if found else None)
+
+    async def WriteState(
+        self, request: pb.WriteStateRequest, context: Context
+    ) -> pb.WriteStateResponse:
+        limits = self._parts.settings
+        retention = request.retention_us if request.HasField("retention_us") else None
+        warning = ""
+        if request.HasField("value_json"):
+            check_value(
+                checked_key(request.key),
+                request.value_json,
+                limits.xcom_max_bytes,
+                "BORAFLOW_XCOM_MAX_BYTES",
+            )
+            size = len(request.value_json.encode())
+            if limits.state_max_bytes and size > limits.state_max_bytes:
+                warning = (
+                    f"the value of key {request.key!r} is {size:,} bytes long; more than"
+                    f" {limits.state_max_bytes:,} (BORAFLOW_STATE_MAX_BYTES) belongs in a file"
+                )
+
+        def apply(transaction: Transaction) -> None:
+            owner, actor = _state_owner(transaction, request)
+            if not request.HasField("value_json"):
+                if request.key:
+                    states.delete(transaction, owner, request.key)
+                else:
+                    states.clear(transaction, owner)
+                return
+            now = transaction.now
+            states.put(
+                transaction,
+                owner,
+                states.StoredEntry(
+                    request.key,
+                    request.value_json,
+                    now,
+                    expiry(limits, owner, now, retention),
+                    actor,
+                ),
+            )
+
+        await self._parts.write(context, apply)
+        return pb.WriteStateResponse(warning=warning)
+
+    async def RecordWatchEvent(
+        self, request: pb.RecordWatchEventRequest, context: Context
+    ) -> pb.RecordWatchEventResponse:
+        limit = self._parts.settings.xcom_max_bytes
+        if len(request.payload_json) > limit:
+            raise invalid(
+                "EVENT_TOO_LARGE",
+                f"the event is {len(request.payload_json):,} bytes long; the limit is {limit:,}"
+                " (BORAFLOW_XCOM_MAX_BYTES)",
+                field="payload_json",
+            )
+
+        def record(transaction: Transaction) -> pb.RecordWatchEventResponse:
+            rows = assets.record_watched(transaction, request.attempt_id, request.payload_json)
+            message = scheduling_service_pb2.LeadResponse(
+                asset_news=scheduling_service_pb2.AssetNews(events=rows)
+            )
+            transaction.after(lambda: self._parts.leadership.tell(message))
+            return pb.RecordWatchEventResponse(event_ids=[r.event_id for r in rows])
+
+        return await self._parts.write_once(
+            context, "RecordWatchEvent", request, pb.RecordWatchEventResponse, record
+        )
+
     async def GetPreviousSuccess(
         self, request: pb.GetPreviousSuccessRequest, context: Context
     ) -> pb.GetPreviousSuccessResponse:
@@ -175,3 +268,19 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
                 run=scheduling.previous_success(s, request.dag_id, request.before_us)
             )
         )
+
+
+def _state_owner(
+    session: Session, request: pb.ReadStateRequest | pb.WriteStateRequest
+) -> tuple[states.Owner, str]:
+    """Return whose state an open attempt may reach by a request, and how its writes are signed."""
+    task, actor = states.open_task(session, request.attempt_id)
+    if request.asset_name or request.asset_uri:
+        return states.asset_owner(session, request.asset_name, request.asset_uri), actor
+    if not task.task_id:
+        raise precondition(
+            "NO_TASK",
+            "a callback of a DAG belongs to no task, so it has no task_state_store",
+            attempt_id=request.attempt_id,
+        )
+    return task, actor

@@ -33,8 +33,10 @@ _PROMISED_TAIL_SECONDS = 30.0
 _LOOK_SECONDS = 15.0
 
 _SELECT = (
-    "SELECT a.attempt_id, r.dag_id, r.run_id, a.task_id, a.map_index, a.try_number"
-    " FROM attempt a JOIN dag_run r ON r.run_key = a.run_key WHERE a.attempt_id IN :values"
+    # A watcher is of no run: each of its attempts has a folder of its own, which goes with it.
+    "SELECT a.attempt_id, COALESCE(r.dag_id, 'watchers'), COALESCE(r.run_id, a.attempt_id), a.task_id,"
+    " a.map_index, a.try_number FROM attempt a LEFT JOIN dag_run r ON r.run_key = a.run_key"
+    " WHERE a.attempt_id IN :values AND (r.run_key IS NOT NULL OR a.kind = 'watch')"
 )
 
 

@@ -12,7 +12,7 @@ from boraflow.api.metastore.v1 import run_service_pb2_grpc
 from boraflow.api.model.v1 import run_pb2, states_pb2
 from boraflow.rpc.errors import ApiError, invalid, unavailable
 from boraflow_metastore.parts import Context, Parts, require
-from boraflow_metastore.store import runs, tasks
+from boraflow_metastore.store import deadlines, runs, tasks
 from boraflow_metastore.store.reader import Snapshot
 from boraflow_metastore.store.writer import Transaction
 
@@ -51,6 +51,11 @@ class RunServicer(run_service_pb2_grpc.RunServiceServicer):
         self, request: pb.SummarizeRunsRequest, context: Context
     ) -> pb.SummarizeRunsResponse:
         return await self._parts.reader.run(lambda s: runs.summarize_runs(s, request))
+
+    async def ListDeadlines(
+        self, request: pb.ListDeadlinesRequest, context: Context
+    ) -> pb.ListDeadlinesResponse:
+        return await self._parts.reader.run(lambda s: deadlines.list_deadlines(s, request))
 
     async def WatchRun(
         self, request: pb.WatchRunRequest, context: Context

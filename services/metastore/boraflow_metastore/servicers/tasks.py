@@ -31,6 +31,12 @@ class TaskServicer(task_service_pb2_grpc.TaskServiceServicer):
         caches = self._parts.caches
         return await self._parts.reader.run(lambda s: tasks.list_task_instances(s, caches, request))
 
+    async def SummarizeTasks(
+        self, request: pb.SummarizeTasksRequest, context: Context
+    ) -> pb.SummarizeTasksResponse:
+        require(request.dag_id, "dag_id")
+        return await self._parts.reader.run(lambda s: tasks.summarize_tasks(s, request))
+
     async def GetTaskInstance(
         self, request: pb.GetTaskInstanceRequest, context: Context
     ) -> pb.GetTaskInstanceResponse:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from boraflow.api.metastore.v1 import token_service_pb2 as pb
 from boraflow.api.metastore.v1 import token_service_pb2_grpc
 from boraflow.rpc.auth import Role, current_caller
@@ -12,7 +14,7 @@ from boraflow_metastore.parts import Context, Parts
 from boraflow_metastore.store import settings, system
 from boraflow_metastore.store.settings import StoredToken
 from boraflow_metastore.store.writer import Transaction, now_us
-from boraflow_metastore.tokens import digest_of, new_secret
+from boraflow_metastore.tokens import digest_of, new_secret, owner_of
 
 
 def _message(t: StoredToken) -> pb.Token:
@@ -38,6 +40,8 @@ class TokenServicer(token_service_pb2_grpc.TokenServiceServicer):
             raise invalid(
                 "TOKEN_INVALID", "a token needs a name of 1 to 100 characters", field="name"
             )
+        if "#" in request.name:
+            raise invalid("TOKEN_INVALID", "'#' in a name is for people's sessions", field="name")
         if request.role not in [r.value for r in Role]:
             raise invalid(
                 "ROLE_INVALID",
@@ -94,3 +98,37 @@ class TokenServicer(token_service_pb2_grpc.TokenServiceServicer):
     ) -> pb.GetCallerResponse:
         caller = current_caller()
         return pb.GetCallerResponse(name=caller.name, role=caller.role.value if caller.role else "")
+
+    async def SignIn(self, request: pb.SignInRequest, context: Context) -> pb.SignInResponse:
+        identity = await self._parts.identities.of(request.id_token)
+        secret = new_secret()
+        now = now_us()
+        token = StoredToken(
+            f"{identity.name}#{secrets.token_hex(4)}",
+            identity.role.value,
+            digest_of(secret),
+            now,
+            now + self._parts.identities.session_us,
+            0,
+        )
+
+        def apply(transaction: Transaction) -> None:
+            settings.drop_old_sessions(transaction, now)
+            settings.add_token(transaction, token)
+            system.record(transaction, identity.name, "SignIn", detail=identity.role.value)
+
+        await self._parts.write(context, apply)
+        await self._parts.tokens.load(self._parts.reader)
+        return pb.SignInResponse(token=_message(token), secret=secret)
+
+    async def SignOut(self, request: pb.SignOutRequest, context: Context) -> pb.SignOutResponse:
+        digest = digest_of(request.secret)
+
+        def apply(transaction: Transaction) -> None:
+            name = settings.end_session(transaction, digest)
+            if name:
+                system.record(transaction, owner_of(name), "SignOut")
+
+        await self._parts.write(context, apply)
+        await self._parts.tokens.load(self._parts.reader)
+        return pb.SignOutResponse()

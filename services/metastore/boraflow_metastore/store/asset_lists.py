@@ -328,6 +328,13 @@ def read_events(
 # --- what DAGs wait for --------------------------------------------------------------------------
 
 
+_PENDING = (
+    "SELECT dag_id, name, uri, aliases, first_us, last_us, '' AS partition_key, 0 AS received FROM asset_queue"
+    " UNION ALL SELECT dag_id, name, uri, MIN(aliases), MIN(time_us), MAX(time_us), partition_key,"
+    " COUNT(DISTINCT source_key) FROM partition_event GROUP BY dag_id, partition_key, name, uri"
+)
+
+
 def list_queued(
     snapshot: Snapshot, request: pb.ListQueuedAssetEventsRequest
 ) -> pb.ListQueuedAssetEventsResponse:
@@ -340,13 +347,13 @@ def list_queued(
     if request.asset:
         where.append("(name = ? OR uri = ?)")
         values += [request.asset, request.asset]
-    key = page_key("asset_queue", request.page_token, str, str, str)
+    key = page_key("asset_queue", request.page_token, str, str, str, str)
     if key is not None:
-        where.append("(dag_id, name, uri) > (?, ?, ?)")
+        where.append("(dag_id, partition_key, name, uri) > (?, ?, ?, ?)")
         values += key
     found = snapshot.rows(
-        "SELECT dag_id, name, uri, aliases, first_us, last_us FROM asset_queue"
-        f" WHERE {' AND '.join(where)} ORDER BY dag_id, name, uri LIMIT ?",
+        f"SELECT dag_id, name, uri, aliases, first_us, last_us, partition_key, received FROM ({_PENDING}) p"
+        f" WHERE {' AND '.join(where)} ORDER BY dag_id, partition_key, name, uri LIMIT ?",
         [*values, size + 1],
     )
     response = pb.ListQueuedAssetEventsResponse()
@@ -358,7 +365,10 @@ def list_queued(
             aliases=json.loads(r[3] or "[]"),
             create_time=timestamp(r[4]),
             update_time=timestamp(r[5]),
+            partition_key=r[6],
+            received_count=r[7],
         )
     if len(found) > size:
-        response.next_page_token = page_token("asset_queue", *found[size - 1][:3])
+        last = found[size - 1]
+        response.next_page_token = page_token("asset_queue", last[0], last[6], last[1], last[2])
     return response

@@ -8,6 +8,7 @@ from typing import Any
 
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
 from boraflow.model.spec import DagSpec
+from boraflow.rpc.errors import precondition
 from boraflow_metastore.store import tables
 from boraflow_metastore.store.database import BulkInsert, Session
 from boraflow_metastore.store.writer import Transaction
@@ -38,9 +39,32 @@ _UPSERT_ASSET = (
 )
 _INSERT_EVENT = (
     "INSERT INTO asset_event (name, uri, time_us, extra_json, dag_id, run_id, task_id, map_index,"
-    " aliases, actor, partition_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING event_id"
+    " aliases, actor, partition_key, partition_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " RETURNING event_id"
 )
-_EVENT_ROW = "SELECT event_id, name, uri, aliases, time_us, partition_key FROM asset_event"
+_EVENT_ROW = (
+    "SELECT event_id, name, uri, aliases, time_us, partition_key, partition_us FROM asset_event"
+)
+_PENDING = (
+    "dag_id",
+    "partition_key",
+    "event_id",
+    "name",
+    "uri",
+    "aliases",
+    "source_key",
+    "time_us",
+    "partition_us",
+    "fingerprint",
+)
+_insert_pending = BulkInsert(
+    tables.partition_event,
+    _PENDING,
+    "ON CONFLICT (dag_id, partition_key, event_id) DO UPDATE SET fingerprint = excluded.fingerprint",
+)
+_DELETE_PENDING = (
+    "DELETE FROM partition_event WHERE dag_id = ? AND partition_key = ? AND event_id = ?"
+)
 
 
 # --- what DAGs name ------------------------------------------------------------------------------
@@ -110,7 +134,7 @@ def publish(transaction: Transaction, specs: Iterable[DagSpec]) -> None:
                     ),
                 )
             uses.append((*key, group, since.get(key, now)))
-    transaction.execute_in("DELETE FROM asset_use WHERE dag_id IN :values", list(found))
+    transaction.write_in("DELETE FROM asset_use WHERE dag_id IN :values", list(found))
     _insert_uses.run(transaction, uses)
     _choose_active(transaction, touched)
 
@@ -121,7 +145,7 @@ def forget_uses(transaction: Transaction, dag_ids: Sequence[str]) -> None:
         "SELECT name, uri FROM asset_use WHERE dag_id IN :values", list(dag_ids)
     )
     if before:
-        transaction.execute_in("DELETE FROM asset_use WHERE dag_id IN :values", list(dag_ids))
+        transaction.write_in("DELETE FROM asset_use WHERE dag_id IN :values", list(dag_ids))
         _choose_active(transaction, set(before))
 
 
@@ -184,6 +208,7 @@ def record_event(
     task_id: str = "",
     map_index: int = -1,
     actor: str = "",
+    partition_us: int | None = None,
 ) -> pb.AssetEventRow:
     """Record that an asset was written; the leader hears of it once that is durable."""
     name, uri, known = _resolve(transaction, event)
@@ -221,6 +246,7 @@ def record_event(
             json.dumps(aliases),
             actor,
             partition_key,
+            partition_us,
         ),
     )
     assert row is not None
@@ -233,6 +259,7 @@ def record_event(
         aliases=aliases,
         time_us=now,
         partition_key=partition_key,
+        partition_us=partition_us,
     )
 
 
@@ -258,14 +285,54 @@ def record_reported(
         events = json.loads(events_json)
     except ValueError:
         return []
-    run = transaction.row("SELECT dag_id, run_id FROM dag_run WHERE run_key = ?", (run_key,))
-    dag_id, run_id = run or ("", "")
+    run = transaction.row(
+        "SELECT dag_id, run_id, partition_key, partition_us FROM dag_run WHERE run_key = ?",
+        (run_key,),
+    )
+    dag_id, run_id, partition, partition_us = run or ("", "", "", None)
     return [
         record_event(
-            transaction, e, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index
+            transaction,
+            e,
+            dag_id=dag_id,
+            run_id=run_id,
+            task_id=task_id,
+            map_index=map_index,
+            # A task may have written another partition than its run's, whose date is not known.
+            partition_us=partition_us
+            if partition and e.get("partition_key") == partition
+            else None,
         )
         for e in events
         if isinstance(e, dict) and (e.get("name") is not None or e.get("uri") is not None)
+    ]
+
+
+def record_watched(
+    transaction: Transaction, attempt_id: str, payload_json: str
+) -> list[pb.AssetEventRow]:
+    """Record an event of each asset that an open attempt watches.
+
+    Raises:
+        ApiError: the attempt was closed, or watches nothing.
+    """
+    row = transaction.row(
+        "SELECT kind, outcome, payload_json FROM attempt WHERE attempt_id = ?", (attempt_id,)
+    )
+    if row is None or row[0] != "watch" or row[1]:
+        raise precondition(
+            "ATTEMPT_NOT_OPEN",
+            f"attempt {attempt_id!r} does not watch assets, or no more",
+            attempt_id=attempt_id,
+        )
+    extra = {"from_trigger": True, "payload": json.loads(payload_json)}
+    return [
+        record_event(
+            transaction,
+            {"name": one["name"], "uri": one["uri"], "extra": extra},
+            actor=f"watcher {one['watcher']}",
+        )
+        for one in json.loads(row[2])["watch"]["assets"]
     ]
 
 
@@ -279,6 +346,7 @@ def unhandled(session: Session, limit: int = 10_000) -> list[pb.AssetEventRow]:
             aliases=json.loads(r[3] or "[]"),
             time_us=r[4],
             partition_key=r[5],
+            partition_us=r[6],
         )
         for r in session.rows(f"{_EVENT_ROW} WHERE handled = 0 ORDER BY event_id LIMIT ?", (limit,))
     ]
@@ -304,13 +372,34 @@ def queue(session: Session) -> list[pb.AssetQueueRow]:
     ]
 
 
+def pending_partitions(session: Session) -> list[pb.PartitionEventRow]:
+    """Return what DAGs that wait for partitions have got so far, in the order in which it came."""
+    return [
+        pb.PartitionEventRow(
+            dag_id=r[0],
+            partition_key=r[1],
+            event_id=r[2],
+            name=r[3],
+            uri=r[4],
+            aliases=json.loads(r[5] or "[]"),
+            source_key=r[6],
+            time_us=r[7],
+            partition_us=r[8],
+            fingerprint=r[9],
+        )
+        for r in session.rows(
+            f"SELECT {', '.join(_PENDING)} FROM partition_event ORDER BY event_id, dag_id, partition_key"
+        )
+    ]
+
+
 # --- the leader's commits ------------------------------------------------------------------------
 
 
 def apply_commit(transaction: Transaction, request: pb.CommitRequest) -> None:
     """Apply what a commit says of assets."""
     if request.handled_asset_events:
-        transaction.execute_in(
+        transaction.write_in(
             "UPDATE asset_event SET handled = 1 WHERE event_id IN :values",
             list(request.handled_asset_events),
         )
@@ -341,17 +430,65 @@ def apply_commit(transaction: Transaction, request: pb.CommitRequest) -> None:
     )
     last = {m.dag_id: _last_consumed(transaction, m.dag_id) for m in request.asset_consumptions}
     # Each run first gets what it was decided on: of two runs of a DAG, the first must not take it all.
-    _insert_event_runs.run(
-        transaction,
-        [(m.dag_id, i, m.run_key) for m in request.asset_consumptions for i in m.event_ids],
-    )
+    for m in request.asset_consumptions:
+        taken = transaction.where_in(
+            "SELECT event_id FROM asset_event_run WHERE dag_id = ? AND event_id IN :values",
+            list(m.event_ids),
+            before=(m.dag_id,),
+        )
+        known = {r[0] for r in taken}
+        _insert_event_runs.run(
+            transaction, [(m.dag_id, i, m.run_key) for i in m.event_ids if i not in known]
+        )
     for m in request.asset_consumptions:
         _consume(transaction, m, last[m.dag_id])
+    _apply_partitions(transaction, request)
     for dag_id in {
         m.dag_id
-        for m in (*request.dropped_asset_queue, *request.asset_consumptions, *request.asset_queue)
+        for m in (
+            *request.dropped_asset_queue,
+            *request.asset_consumptions,
+            *request.asset_queue,
+            *request.dropped_partition_events,
+            *request.partition_consumptions,
+            *request.partition_events,
+        )
     }:
         transaction.changes.append(("asset_queue", dag_id, "", ""))
+
+
+def _apply_partitions(transaction: Transaction, request: pb.CommitRequest) -> None:
+    consumed = [
+        (m.dag_id, m.partition_key, event_id, m.run_key)
+        for m in request.partition_consumptions
+        for event_id in m.event_ids
+    ]
+    transaction.many(
+        _DELETE_PENDING,
+        [
+            *((m.dag_id, m.partition_key, m.event_id) for m in request.dropped_partition_events),
+            *(c[:3] for c in consumed),
+        ],
+    )
+    _insert_event_runs.run(transaction, [(c[0], c[2], c[3]) for c in consumed])
+    _insert_pending.run(
+        transaction,
+        [
+            (
+                m.dag_id,
+                m.partition_key,
+                m.event_id,
+                m.name,
+                m.uri,
+                json.dumps(list(m.aliases)),
+                m.source_key,
+                m.time_us,
+                m.partition_us if m.HasField("partition_us") else None,
+                m.fingerprint,
+            )
+            for m in request.partition_events
+        ],
+    )
 
 
 def _last_consumed(session: Session, dag_id: str) -> int | None:
@@ -377,8 +514,9 @@ def _consume(transaction: Transaction, m: pb.AssetConsumption, last: int | None)
         "e.event_id <= ? AND (e.event_id >= ? OR (e.event_id >= ? AND e.time_us > ?))"
         " AND NOT EXISTS (SELECT 1 FROM asset_queue q WHERE q.dag_id = ? AND q.name = e.name"
         " AND q.uri = e.uri AND e.event_id BETWEEN q.first_event_id AND q.event_id)"
+        " AND NOT EXISTS (SELECT 1 FROM asset_event_run x WHERE x.dag_id = ? AND x.event_id = e.event_id)"
     )
-    bounds = (m.through_event_id, m.first_event_id, first, floor_us, m.dag_id)
+    bounds = (m.through_event_id, m.first_event_id, first, floor_us, m.dag_id, m.dag_id)
     found: set[int] = set()
     for name, uri, alias in transaction.rows(
         "SELECT DISTINCT name, uri, alias FROM asset_use WHERE dag_id = ? AND kind = 'schedule'",

@@ -10,9 +10,9 @@ from grpc import StatusCode
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
 from boraflow.api.model.v1 import states_pb2
 from boraflow.rpc.errors import ApiError, precondition
-from boraflow_metastore.store import assets, rows
+from boraflow_metastore.store import assets, deadlines, rows
 from boraflow_metastore.store.caches import Caches, RunTasks, TaskFacts
-from boraflow_metastore.store.database import Session, is_duplicate
+from boraflow_metastore.store.database import Check, Session, is_duplicate
 from boraflow_metastore.store.writer import Transaction
 
 OnReplies = Callable[[Transaction, Sequence[pb.CommandReply], Sequence[pb.StoryEntry]], None]
@@ -39,12 +39,17 @@ def stale_epoch(epoch: int, current: int) -> ApiError:
     )
 
 
-def _changed_meanwhile(what: str, expected: int, found: int) -> ApiError:
-    return ApiError(
-        StatusCode.ABORTED,
-        "ROW_VERSION",
-        f"{expected - found} of {expected} {what} are not as the commit expects them; nothing was written",
-    )
+def _all_found(what: str, expected: int) -> Check:
+    def check(found: int) -> None:
+        if found != expected:
+            raise ApiError(
+                StatusCode.ABORTED,
+                "ROW_VERSION",
+                f"{expected - found} of {expected} {what} are not as the commit expects them;"
+                " nothing was written",
+            )
+
+    return check
 
 
 def apply_commit(
@@ -72,9 +77,11 @@ def apply_commit(
     if request.new_runs:
         _insert_runs(transaction, request.new_runs, caches)
     if request.runs:
-        found = rows.update_runs.run(transaction, [rows.run_changes(m) for m in request.runs])
-        if found != len(request.runs):
-            raise _changed_meanwhile("runs", len(request.runs), found)
+        rows.update_runs.run(
+            transaction,
+            [rows.run_changes(m) for m in request.runs],
+            _all_found("runs", len(request.runs)),
+        )
         for m in request.runs:
             changes.append(("run", m.dag_id, m.run_id, ""))
             transaction.moved.add(m.run_key)
@@ -84,6 +91,7 @@ def apply_commit(
         rows.insert_attempts.run(
             transaction, [rows.attempt_values(m) for m in request.new_attempts]
         )
+        deadlines.note(transaction, request.new_attempts)
         retried = [
             (m.run_key, m.task_id, m.map_index)
             for m in request.new_attempts
@@ -110,6 +118,9 @@ def apply_commit(
         or request.dropped_asset_queue
         or request.asset_consumptions
         or request.asset_queue
+        or request.partition_events
+        or request.dropped_partition_events
+        or request.partition_consumptions
     ):
         assets.apply_commit(transaction, request)
     if request.story:
@@ -129,6 +140,7 @@ def apply_commit(
 def _insert_runs(transaction: Transaction, runs: Sequence[pb.RunRow], caches: Caches) -> None:
     try:
         rows.insert_runs.run(transaction, [rows.run_values(m) for m in runs])
+        transaction.flush()
     except Exception as error:
         if not is_duplicate(error):
             raise
@@ -163,9 +175,11 @@ def _write_tasks(transaction: Transaction, request: pb.CommitRequest, caches: Ca
             values.append(rows.task_values(m, fact.position if fact is not None else 0))
         rows.insert_tasks.run(transaction, values)
     if request.tasks:
-        found = rows.update_tasks.run(transaction, [rows.task_changes(m) for m in request.tasks])
-        if found != len(request.tasks):
-            raise _changed_meanwhile("task instances", len(request.tasks), found)
+        rows.update_tasks.run(
+            transaction,
+            [rows.task_changes(m) for m in request.tasks],
+            _all_found("task instances", len(request.tasks)),
+        )
     _count(transaction, request, caches)
 
 
@@ -217,7 +231,7 @@ def _count(transaction: Transaction, request: pb.CommitRequest, caches: Caches) 
 
 def _flag(transaction: Transaction, name: str, attempt_ids: Sequence[str]) -> None:
     if transaction.postgres:
-        transaction.execute(
+        transaction.write(
             f"UPDATE attempt SET {name} = 1 WHERE attempt_id = ANY(?)", (list(attempt_ids),)
         )
     else:

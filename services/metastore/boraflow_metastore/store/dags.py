@@ -105,6 +105,9 @@ def list_dags(snapshot: Snapshot, request: pb.ListDagsRequest, actor: str) -> pb
         words = [rows.RUN_STATE.get(s, "") for s in request.latest_run_states]
         where.append(f"{_NEWEST_STATE} IN ({','.join('?' * len(words))})")
         values += words
+    if request.dag_ids:
+        where.append(f"d.dag_id IN ({','.join('?' * len(request.dag_ids))})")
+        values += request.dag_ids
     if request.only_favorites:
         where.append("d.dag_id IN (SELECT f.dag_id FROM favorite f WHERE f.actor = ?)")
         values.append(actor)
@@ -296,6 +299,7 @@ def delete_dag(transaction: Transaction, caches: Caches, dag_id: str) -> None:
         "backfill",
         "asset_queue",
         "asset_event_run",
+        "partition_event",
     ):
         transaction.execute(f"DELETE FROM {table} WHERE dag_id = ?", (dag_id,))
     caches.forget_dag(dag_id)

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,16 @@ POSTGRESQL = "postgresql"
 
 #: Held for as long as a metastore serves a PostgreSQL database: two would grant two leases.
 _ADVISORY_KEY = 0x626F7261
+
+#: The writer finds rows by key. Statistics lag behind a run of ten thousand tasks made a second ago, and a plan
+#: made for an empty table would read all of it for each of them; so: indexes, and one plan for all calls.
+_WRITER_OPTIONS = "-c enable_seqscan=off -c plan_cache_mode=force_generic_plan -c jit=off"
+
+Check = Callable[[int], None]
+"""Hears how many rows a statement changed; raises when that is wrong."""
+
+Statement = tuple[str, Sequence[Any], Check | None]
+"""Text with ``?`` marks, parameters, and who checks the number of rows changed."""
 
 
 @cache
@@ -60,10 +70,17 @@ class Session:
         """Return the first row of a query, or None."""
         return self.execute(sql, parameters).fetchone()
 
+    def write(self, sql: str, parameters: Sequence[Any] = (), check: Check | None = None) -> None:
+        """Run a statement whose answer need not be waited for; ``check`` hears how many rows it changed."""
+        changed = self.execute(sql, parameters).rowcount
+        if check is not None:
+            check(changed)
+
     def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement for each row; for cold paths (see :class:`BulkInsert` for the hot ones)."""
         if self.postgres:
-            self.cursor.executemany(_marks(sql), rows)
+            for row in rows:
+                self.write(sql, row)
         else:
             self.cursor.executemany(sql, rows)
 
@@ -83,21 +100,32 @@ class Session:
             out += self.rows(text, [*before, *part, *after])
         return out
 
-    def execute_in(
+    def write_in(
         self, sql: str, values: Sequence[Any], before: Sequence[Any] = (), after: Sequence[Any] = ()
-    ) -> int:
-        """Run a statement whose text holds ``IN :values``; return how many rows it changed."""
+    ) -> None:
+        """Run a statement whose text holds ``IN :values``, for any number of values."""
         if not values:
-            return 0
+            return
         if self.postgres:
-            text = sql.replace("IN :values", "= ANY(?)")
-            return self.execute(text, [*before, list(values), *after]).rowcount
-        count = 0
+            self.write(sql.replace("IN :values", "= ANY(?)"), [*before, list(values), *after])
+            return
         for start in range(0, len(values), 500):
             part = values[start : start + 500]
             text = sql.replace("IN :values", f"IN ({','.join('?' * len(part))})")
-            count += self.execute(text, [*before, *part, *after]).rowcount
-        return count
+            self.write(text, [*before, *part, *after])
+
+
+def run_together(connection: Any, statements: Iterable[Statement]) -> list[Any]:
+    """Run statements on PostgreSQL in one round trip; return their cursors.
+
+    Raises:
+        psycopg.Error: that of the first statement that failed; those after it did not run.
+    """
+    cursors = []
+    with connection.pipeline():
+        for sql, parameters, _ in statements:
+            cursors.append(connection.cursor().execute(_marks(sql), parameters))
+    return cursors
 
 
 def _array_type(column: Any) -> str:
@@ -122,6 +150,25 @@ def _columns_of(rows: Sequence[Sequence[Any]], texts: Iterable[int]) -> list[lis
     return columns
 
 
+def _run(
+    session: Session,
+    rows: Sequence[Sequence[Any]],
+    sqlite: str,
+    postgres: str,
+    texts: list[int],
+    check: Check | None,
+) -> None:
+    if not rows:
+        return
+    if session.postgres:
+        session.write(postgres, _columns_of(rows, texts), check)
+        return
+    cursor = session.cursor
+    done = cursor.execute(sqlite, rows[0]) if len(rows) == 1 else cursor.executemany(sqlite, rows)
+    if check is not None:
+        check(done.rowcount)
+
+
 class BulkInsert:
     """An INSERT for many rows: executemany on SQLite, one statement over arrays on PostgreSQL."""
 
@@ -130,19 +177,13 @@ class BulkInsert:
         head = f"INSERT INTO {table.name} ({names})"
         self._sqlite = f"{head} VALUES ({', '.join('?' * len(columns))}) {conflict}"
         types = [_array_type(table.c[c]) for c in columns]
-        arrays = ", ".join(f"%s::{t}" for t in types)
+        arrays = ", ".join(f"?::{t}" for t in types)
         self._postgres = f"{head} SELECT * FROM unnest({arrays}) {conflict}"
         self._texts = [i for i, t in enumerate(types) if t == "text[]"]
 
-    def run(self, session: Session, rows: Sequence[Sequence[Any]]) -> int:
-        """Insert the rows; return how many were written."""
-        if not rows:
-            return 0
-        if session.postgres:
-            return session.cursor.execute(self._postgres, _columns_of(rows, self._texts)).rowcount
-        if len(rows) == 1:
-            return session.cursor.execute(self._sqlite, rows[0]).rowcount
-        return session.cursor.executemany(self._sqlite, rows).rowcount
+    def run(self, session: Session, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert the rows."""
+        _run(session, rows, self._sqlite, self._postgres, self._texts, None)
 
 
 class BulkUpdate:
@@ -157,7 +198,7 @@ class BulkUpdate:
         self._sqlite = f"UPDATE {table.name} SET {sets} WHERE {where}{tail}"
         names = [*(f"c{i}" for i in range(len(columns))), *(f"k{i}" for i in range(len(keys)))]
         types = [_array_type(table.c[c]) for c in (*columns, *keys)]
-        arrays = ", ".join(f"%s::{t}" for t in types)
+        arrays = ", ".join(f"?::{t}" for t in types)
         pg_sets = ", ".join(f'"{c}" = v.c{i}' for i, c in enumerate(columns))
         pg_where = " AND ".join(f'{table.name}."{k}" = v.k{i}' for i, k in enumerate(keys))
         self._postgres = (
@@ -166,15 +207,11 @@ class BulkUpdate:
         )
         self._texts = [i for i, t in enumerate(types) if t == "text[]"]
 
-    def run(self, session: Session, rows: Sequence[Sequence[Any]]) -> int:
-        """Update the rows; return how many were found."""
-        if not rows:
-            return 0
-        if session.postgres:
-            return session.cursor.execute(self._postgres, _columns_of(rows, self._texts)).rowcount
-        if len(rows) == 1:
-            return session.cursor.execute(self._sqlite, rows[0]).rowcount
-        return session.cursor.executemany(self._sqlite, rows).rowcount
+    def run(
+        self, session: Session, rows: Sequence[Sequence[Any]], check: Check | None = None
+    ) -> None:
+        """Update the rows; ``check`` hears how many were found."""
+        _run(session, rows, self._sqlite, self._postgres, self._texts, check)
 
 
 def is_outage(error: BaseException) -> bool:
@@ -217,7 +254,11 @@ class Database:
         if self.postgres:
             options = {"connect_timeout": 3, "application_name": "boraflow-metastore"}
             self.write_engine = create_engine(
-                self.url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args=options
+                self.url,
+                poolclass=QueuePool,
+                pool_size=1,
+                max_overflow=0,
+                connect_args={**options, "options": _WRITER_OPTIONS},
             )
             self.read_engine = create_engine(
                 self.url,

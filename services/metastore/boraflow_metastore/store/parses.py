@@ -168,9 +168,9 @@ def _publish_dags(
             )
     _insert_versions.run(transaction, versions)
     _upsert_dags.run(transaction, dags)
-    transaction.execute_in("DELETE FROM dag_tag WHERE dag_id IN :values", changed)
+    transaction.write_in("DELETE FROM dag_tag WHERE dag_id IN :values", changed)
     _insert_tags.run(transaction, tags)
-    transaction.execute_in("DELETE FROM dag_owner WHERE dag_id IN :values", changed)
+    transaction.write_in("DELETE FROM dag_owner WHERE dag_id IN :values", changed)
     _insert_owners.run(transaction, owners)
     assets.publish(transaction, specs)
     return changed
@@ -227,7 +227,7 @@ def _publish_files(
         if old is not None:
             gone += [(d, name) for d in old.dag_ids]
             errors_changed |= old.HasField("import_error")
-    transaction.execute_in(
+    transaction.write_in(
         "DELETE FROM parsed_file WHERE bundle = ? AND fileloc IN :values",
         list(request.removed_files),
         before=(bundle,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from boraflow.api.metastore.v1 import bundle_service_pb2
@@ -25,7 +26,7 @@ def old_runs(session: Session, before_us: int, limit: int) -> list[OldRun]:
         OldRun(*r)
         for r in session.rows(
             "SELECT run_key, dag_id, run_id FROM dag_run WHERE end_us > 0 AND purged = 0"
-            " AND end_us < ? AND state IN ('success', 'failed') ORDER BY end_us LIMIT ?",
+            " AND end_us < ? AND state IN ('success', 'failed') ORDER BY state, end_us LIMIT ?",
             (before_us, limit),
         )
     ]
@@ -44,7 +45,9 @@ def remove_batch(transaction: Transaction, run_key: str) -> int:
     count = 0
     for table, key in (
         ("xcom", "run_key, task_id, map_index, key"),
+        ("task_state_store", "run_key, task_id, map_index, key"),
         ("hitl_detail", "attempt_id"),
+        ("deadline", "run_key, number"),
         ("attempt", "attempt_id"),
         ("task_instance", "run_key, task_id, map_index"),
     ):
@@ -74,6 +77,23 @@ def remove_old_answers(transaction: Transaction, before_us: int) -> None:
     transaction.execute("DELETE FROM request WHERE created_us < ?", (before_us,))
 
 
+def old_watches(session: Session, before_us: int) -> list[str]:
+    """Return attempts of watchers that ended before a time."""
+    return [
+        r[0]
+        for r in session.rows(
+            "SELECT attempt_id FROM attempt WHERE run_key = '' AND kind = 'watch' AND handled = 1"
+            " AND released = 1 AND closed_us > 0 AND closed_us < ? LIMIT ?",
+            (before_us, _BATCH),
+        )
+    ]
+
+
+def remove_watches(transaction: Transaction, attempt_ids: Sequence[str]) -> None:
+    """Remove attempts of watchers."""
+    transaction.write_in("DELETE FROM attempt WHERE attempt_id IN :values", list(attempt_ids))
+
+
 def remove_old_executors(transaction: Transaction, before_us: int) -> None:
     """Remove ended sessions that no attempt is left of."""
     transaction.execute(
@@ -90,17 +110,21 @@ def remove_old_audit(transaction: Transaction, before_us: int) -> None:
 
 
 def remove_old_asset_events(transaction: Transaction, before_us: int) -> int:
-    """Remove some asset events from before a time, with what refers to them; return how many."""
+    """Remove some asset events from before a time, with what refers to them; return how many.
+
+    Those that pend for a partition stay: it may take a year to be complete.
+    """
     old = [
         r[0]
         for r in transaction.rows(
-            "SELECT event_id FROM asset_event WHERE time_us < ? AND handled = 1"
+            "SELECT event_id FROM asset_event e WHERE time_us < ? AND handled = 1"
+            " AND NOT EXISTS (SELECT 1 FROM partition_event p WHERE p.event_id = e.event_id)"
             " ORDER BY time_us LIMIT ?",
             (before_us, _BATCH),
         )
     ]
     for table in ("asset_event_alias", "asset_event_run", "asset_event"):
-        transaction.execute_in(f"DELETE FROM {table} WHERE event_id IN :values", old)
+        transaction.write_in(f"DELETE FROM {table} WHERE event_id IN :values", old)
     return len(old)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from boraflow.api.metastore.v1 import execution_service_pb2 as epb
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
 from boraflow.api.model.v1 import states_pb2
-from boraflow_metastore.store import assets, rows
+from boraflow_metastore.store import assets, rows, states
 from boraflow_metastore.store.hitl import keep_asked
 from boraflow_metastore.store.writer import Transaction
 
@@ -20,9 +20,16 @@ _SELECT = (
 
 
 def apply_report(
-    transaction: Transaction, request: epb.ReportRequest, xcom_max_bytes: int
+    transaction: Transaction,
+    request: epb.ReportRequest,
+    xcom_max_bytes: int,
+    *,
+    clear_state: bool = False,
 ) -> tuple[epb.ReportResponse, pb.AttemptNews, list[pb.AssetEventRow]]:
-    """Record a batch; return its answer and what the leader should hear."""
+    """Record a batch; return its answer and what the leader should hear.
+
+    With ``clear_state`` a task that succeeds loses what it kept between its tries.
+    """
     events: list[pb.AssetEventRow] = []
     response = epb.ReportResponse(sequence=request.sequence)
     news = pb.AttemptNews(revision=transaction.revision, released=request.released)
@@ -38,8 +45,10 @@ def apply_report(
         news.started.extend(started.values())
     if request.ended:
         events = _close(transaction, request.ended, xcom_max_bytes, response, news)
+        if clear_state:
+            _clear_state(transaction, [r.attempt_id for r in news.closed if r.outcome == _SUCCESS])
     if request.released:
-        transaction.execute_in(
+        transaction.write_in(
             "UPDATE attempt SET released = 1 WHERE attempt_id IN :values", list(request.released)
         )
     if request.rendered:
@@ -97,8 +106,16 @@ def _close(
     if asked:
         keep_asked(transaction, asked)
     # Somebody else closed it, but now its process is known gone too.
-    transaction.execute_in("UPDATE attempt SET released = 1 WHERE attempt_id IN :values", late)
+    transaction.write_in("UPDATE attempt SET released = 1 WHERE attempt_id IN :values", late)
     return events
+
+
+def _clear_state(transaction: Transaction, succeeded: Sequence[str]) -> None:
+    owners = transaction.where_in(
+        "SELECT run_key, task_id, map_index FROM attempt WHERE kind <> 'callback' AND attempt_id IN :values",
+        succeeded,
+    )
+    states.clear_succeeded(transaction, [(r[0], r[1], r[2]) for r in owners])
 
 
 def _check(report: epb.AttemptReport, xcom_max_bytes: int) -> None:

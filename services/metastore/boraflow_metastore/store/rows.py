@@ -63,6 +63,9 @@ RUN_COLUMNS = (
     "clear_number",
     "actor",
     "row_version",
+    "deadline_us",
+    "partition_key",
+    "partition_us",
 )
 RUN_SELECT = "SELECT " + ", ".join(f"r.{c}" for c in RUN_COLUMNS) + " FROM dag_run r"
 
@@ -83,6 +86,7 @@ _RUN_UPDATED = (
     "clear_number",
     "actor",
     "row_version",
+    "deadline_us",
 )
 update_runs = BulkUpdate(tables.dag_run, _RUN_UPDATED, ("run_key", "row_version"))
 
@@ -112,6 +116,9 @@ def run_values(m: pb.RunRow) -> tuple[Any, ...]:
         m.clear_number,
         m.actor,
         m.row_version,
+        m.deadline_us,
+        m.partition_key,
+        m.partition_us if has("partition_us") else None,
     )
 
 
@@ -132,6 +139,7 @@ def run_changes(m: pb.RunRow) -> tuple[Any, ...]:
         m.clear_number,
         m.actor,
         m.row_version,
+        m.deadline_us,
         m.run_key,
         m.row_version - 1,
     )
@@ -161,6 +169,9 @@ def run_row(r: tuple[Any, ...]) -> pb.RunRow:
         clear_number=r[18],
         actor=r[19],
         row_version=r[20],
+        deadline_us=r[21],
+        partition_key=r[22],
+        partition_us=r[23],
     )
 
 

@@ -55,7 +55,9 @@ def run_message(r: tuple[Any, ...]) -> run_pb2.Run:
         backfill_id=r[17],
         clear_number=r[18],
         actor=r[19],
-        task_counts=json.loads(r[21]) if r[21] else None,
+        partition_key=r[22],
+        partition_time=timestamp(r[23]),
+        task_counts=json.loads(r[-1]) if r[-1] else None,
     )
 
 
@@ -136,14 +138,23 @@ def list_runs(snapshot: Snapshot, request: pb.ListRunsRequest) -> pb.ListRunsRes
     # Few of a long history: found first, through the partial indexes and in their words, then put in order.
     wanted = sorted({rows.RUN_STATE.get(s, "") for s in request.states})
     if request.HasField("end_time_from"):
-        of_state = f" AND f.state IN ({','.join('?' * len(wanted))})" if wanted else ""
+        ended = wanted or sorted(rows.RUN_FINISHED)
         where.append(
-            "r.run_key IN (SELECT f.run_key FROM dag_run f"
-            f" WHERE f.end_us > 0 AND f.purged = 0 AND f.end_us >= ?{of_state})"
+            "r.run_key IN (SELECT f.run_key FROM dag_run f WHERE f.end_us > 0 AND f.purged = 0"
+            f" AND f.end_us >= ? AND f.state IN ({','.join('?' * len(ended))}))"
         )
-        values += [micros(request.end_time_from), *wanted]
+        values += [micros(request.end_time_from), *ended]
     if wanted and rows.RUN_FINISHED.isdisjoint(wanted) and not request.dag_id:
         where.append(f"r.run_key IN (SELECT run_key FROM dag_run WHERE {rows.UNFINISHED_RUN})")
+    if request.partition_key:
+        where.append("r.partition_key = ?")
+        values.append(request.partition_key)
+    if request.HasField("partition_time_from"):
+        where.append("r.partition_us >= ?")
+        values.append(micros(request.partition_time_from))
+    if request.HasField("partition_time_to"):
+        where.append("r.partition_us < ?")
+        values.append(micros(request.partition_time_to))
     if request.without_note:
         where.append("r.note = ''")
     key = page_key("runs", request.page_token, int, str)

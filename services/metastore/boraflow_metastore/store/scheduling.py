@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from boraflow.api.metastore.v1 import bundle_service_pb2
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
+from boraflow_metastore.paging import page_key, page_token
 from boraflow_metastore.store import assets, rows
 from boraflow_metastore.store.commits import stale_epoch
 from boraflow_metastore.store.database import Session
@@ -101,6 +103,8 @@ def load_state(snapshot: Snapshot, epoch: int) -> list[pb.LoadStateResponse]:
     if parts:
         last.parsed_files.extend(parts[-1])
     last.asset_queue.extend(assets.queue(snapshot))
+    pending = list(_by_size(assets.pending_partitions(snapshot)))
+    pieces += [pb.LoadStateResponse(partition_events=part) for part in pending]
     last.asset_events.extend(assets.unhandled(snapshot))
     pieces.append(last)
     return pieces
@@ -137,52 +141,125 @@ def unhandled_attempts(snapshot: Session, limit: int) -> pb.ListUnhandledAttempt
     return response
 
 
+_LARGEST_PAGE = 10_000
+_ALL = 1 << 40
+
+
 def run_rows(snapshot: Session, request: pb.GetRunRowsRequest) -> pb.GetRunRowsResponse:
-    """Return rows of runs by name or by logical date."""
+    """Return a page of rows of runs, by name or by logical date, each run followed by its tasks.
+
+    Raises:
+        ApiError: the page token is not one of these.
+    """
     limit = min(request.limit or 1000, 10_000)
-    order = f" ORDER BY r.logical_us, r.run_key LIMIT {int(limit)}"
+    room = min(max(request.page_size, 0), _LARGEST_PAGE) or _ALL
+    response = pb.GetRunRowsResponse()
+    # How many runs were answered, the order key of the last; and the last of its tasks, when there are more of them.
+    answered, after, open_run, task = 0, "", "", _BEFORE_TASKS
+    if key := page_key("rows", request.page_token, int, str, str, int, str, int):
+        answered, after, open_run, task = key[0], key[1], key[2], key[3:]
+
+    def add_tasks(run_key: str, after_task: Sequence[Any]) -> bool:
+        """Add what there is room for; say whether the page is full with tasks left."""
+        nonlocal room
+        found = _tasks_after(snapshot, run_key, after_task, room + 1)
+        response.tasks.extend(rows.task_row(r) for r in found[:room])
+        full = len(found) > room
+        if full:
+            last = found[room - 1]
+            place = (last[-1], last[1], last[2]) if room else after_task
+            response.next_page_token = page_token("rows", answered, after, run_key, *place)
+        room = max(room - len(found), 0)
+        return full
+
+    if open_run and add_tasks(open_run, task):
+        return response
+    while answered < limit:
+        if room <= 0:
+            response.next_page_token = page_token("rows", answered, after, "", *_BEFORE_TASKS)
+            break
+        wanted = min(limit - answered, room)
+        found = _runs_after(snapshot, request, after, wanted)
+        for row in found:
+            if room <= 0:
+                break
+            after = _order_key(request, row)
+            answered += 1
+            room -= 1
+            response.runs.append(rows.run_row(row))
+            if request.with_tasks and add_tasks(row[0], _BEFORE_TASKS):
+                return _with_specs(snapshot, response)
+        if len(found) < wanted and room > 0:
+            break
+    return _with_specs(snapshot, response)
+
+
+_BEFORE_TASKS = (-1, "", -2)
+_PLACED_TASK = rows.TASK_SELECT.replace(" FROM ", ", t.position FROM ", 1)
+
+
+def _order_key(request: pb.GetRunRowsRequest, row: tuple[Any, ...]) -> str:
+    if request.run_ids:
+        return str(row[2])
+    if request.by_partition:
+        return json.dumps([row[rows.RUN_COLUMNS.index("partition_us")], row[0]])
+    return json.dumps([row[10 if request.newest_successful else 7], row[0]])
+
+
+def _runs_after(
+    snapshot: Session, request: pb.GetRunRowsRequest, after: str, count: int
+) -> list[tuple[Any, ...]]:
+    """Return the next runs of a request, in its order."""
     if request.run_ids:
         found = snapshot.where_in(
             f"{rows.RUN_SELECT} WHERE r.dag_id = ? AND r.run_id IN :values",
-            list(request.run_ids)[:limit],
+            sorted({n for n in request.run_ids if n > after}),
             before=(request.dag_id,),
         )
-    elif request.newest_successful:
-        found = snapshot.rows(
-            f"{rows.RUN_SELECT} WHERE r.dag_id = ? AND r.state = 'success'"
-            f" ORDER BY r.run_after_us DESC, r.run_key DESC LIMIT {int(limit)}",
-            (request.dag_id,),
-        )
+        return sorted(found, key=lambda r: r[2])[:count]
+    where = "r.dag_id = ?"
+    values: list[Any] = [request.dag_id]
+    if request.newest_successful:
+        where += " AND r.state = 'success'"
+        order, way = "r.run_after_us DESC, r.run_key DESC", "(r.run_after_us, r.run_key) < (?, ?)"
     else:
-        where = "r.dag_id = ?"
-        values: list[Any] = [request.dag_id]
+        date = "r.partition_us" if request.by_partition else "r.logical_us"
+        order, way = f"{date}, r.run_key", f"({date}, r.run_key) > (?, ?)"
+        where += f" AND {date} IS NOT NULL"
         if request.HasField("logical_from_us"):
-            where += " AND r.logical_us >= ?"
+            where += f" AND {date} >= ?"
             values.append(request.logical_from_us)
         if request.HasField("logical_to_us"):
-            where += " AND r.logical_us <= ?"
+            where += f" AND {date} <= ?"
             values.append(request.logical_to_us)
-        found = snapshot.rows(f"{rows.RUN_SELECT} WHERE {where}{order}", values)
-    response = pb.GetRunRowsResponse(runs=[rows.run_row(r) for r in found])
-    if request.with_tasks:
-        response.tasks.extend(tasks_of(snapshot, [m.run_key for m in response.runs]))
-    for version in sorted({m.dag_version for m in response.runs}):
+    if after:
+        where += f" AND {way}"
+        values += json.loads(after)
+    return snapshot.rows(
+        f"{rows.RUN_SELECT} WHERE {where} ORDER BY {order} LIMIT ?", [*values, count]
+    )
+
+
+def _tasks_after(
+    snapshot: Session, run_key: str, after: Sequence[Any], count: int
+) -> list[tuple[Any, ...]]:
+    """Return the next tasks of a run, each with its position in the last column."""
+    return snapshot.rows(
+        f"{_PLACED_TASK} WHERE t.run_key = ? AND (t.position, t.task_id, t.map_index) > (?, ?, ?)"
+        " ORDER BY t.position, t.task_id, t.map_index LIMIT ?",
+        (run_key, *after, count),
+    )
+
+
+def _with_specs(snapshot: Session, response: pb.GetRunRowsResponse) -> pb.GetRunRowsResponse:
+    """Add the specs of the versions that the page's runs are pinned to."""
+    for dag_id, version in sorted({(m.dag_id, m.dag_version) for m in response.runs}):
         row = snapshot.row(
-            "SELECT spec_json FROM dag_version WHERE dag_id = ? AND version = ?",
-            (request.dag_id, version),
+            "SELECT spec_json FROM dag_version WHERE dag_id = ? AND version = ?", (dag_id, version)
         )
         if row is not None:
-            response.specs.add(dag_id=request.dag_id, version=version, spec_json=row[0])
+            response.specs.add(dag_id=dag_id, version=version, spec_json=row[0])
     return response
-
-
-def tasks_of(snapshot: Session, run_keys: list[str]) -> list[pb.TaskRow]:
-    """Return all task instances of runs."""
-    found = snapshot.where_in(
-        f"{rows.TASK_SELECT} WHERE t.run_key IN :values ORDER BY t.run_key, t.position, t.map_index",
-        run_keys,
-    )
-    return [rows.task_row(r) for r in found]
 
 
 def previous_run(snapshot: Session, request: pb.GetPreviousRunRequest) -> pb.GetPreviousRunResponse:

@@ -16,7 +16,7 @@ from boraflow_metastore.store.writer import now_us
 log = logging.getLogger("boraflow.metastore.schema")
 
 #: The revision that this program needs: the newest file in ``migrations/versions``. A test holds it so.
-HEAD = "0001"
+HEAD = "0006"
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,3 +167,21 @@ def replace_token(transaction: Transaction, token: StoredToken) -> None:
 def revoke_token(transaction: Transaction, name: str) -> bool:
     """Revoke a token; return whether there is one of that name."""
     return transaction.execute("UPDATE token SET revoked = 1 WHERE name = ?", (name,)).rowcount > 0
+
+
+def drop_old_sessions(transaction: Transaction, now_us: int) -> None:
+    """Remove people's sessions that are over."""
+    transaction.execute(
+        "DELETE FROM token WHERE name LIKE ? AND (revoked = 1 OR expire_us <= ?)", ("%#%", now_us)
+    )
+
+
+def end_session(transaction: Transaction, digest: str) -> str:
+    """Remove a person's session; return its name, or nothing."""
+    row = transaction.row(
+        "SELECT name FROM token WHERE digest = ? AND name LIKE ?", (digest, "%#%")
+    )
+    if row is None:
+        return ""
+    transaction.execute("DELETE FROM token WHERE digest = ?", (digest,))
+    return str(row[0])

@@ -14,6 +14,7 @@ from boraflow.api.metastore.v1 import (
     system_service_pb2,
 )
 from boraflow.api.model.v1 import run_pb2
+from boraflow.model.states import LANE_KINDS
 from boraflow.rpc.errors import invalid, not_found, precondition
 from boraflow.wire import BACKFILL_STATE_TO, EXECUTOR_STATE_TO, REPROCESS_TO, timestamp
 from boraflow_metastore.paging import page_key, page_size, page_token
@@ -37,7 +38,7 @@ def _used_slots(session: Session) -> dict[str, tuple[int, int]]:
         " AND released = 0 AND executor_id <> '' GROUP BY executor_id, kind"
     ):
         slots, lane = used.get(executor_id, (0, 0))
-        used[executor_id] = (slots, lane + n) if kind == "wait" else (slots + n, lane)
+        used[executor_id] = (slots, lane + n) if kind in LANE_KINDS else (slots + n, lane)
     return used
 
 
@@ -462,7 +463,7 @@ def stored_answer(session: Session, method: str, request_id: str) -> bytes | Non
 
 def store_answer(transaction: Transaction, method: str, request_id: str, answer: bytes) -> None:
     """Keep an answer for a repeat."""
-    transaction.execute(
+    transaction.write(
         "INSERT INTO request (method, request_id, answer, created_us) VALUES (?, ?, ?, ?)"
         " ON CONFLICT DO NOTHING",
         (method, request_id, answer, transaction.now),

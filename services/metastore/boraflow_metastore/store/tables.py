@@ -142,6 +142,7 @@ parsed_file = Table(
 
 _UNFINISHED_RUN = text("state IN ('queued', 'running')")
 _DATED_RUN = text("logical_us IS NOT NULL")
+_PARTITIONED_RUN = text("partition_us IS NOT NULL")
 _UNPURGED_RUN = text("end_us > 0 AND purged = 0")
 _BACKFILL_RUN = text("backfill_id <> ''")
 
@@ -173,6 +174,9 @@ dag_run = Table(
     _text("task_counts"),
     # Its tasks, XComs and logs were removed by retention.
     _flag("purged"),
+    _us("deadline_us"),
+    _text("partition_key"),
+    Column("partition_us", BigInteger, nullable=True),
     Index("ix_dag_run_name", "dag_id", "run_id", unique=True),
     Index(
         "ix_dag_run_logical",
@@ -182,19 +186,29 @@ dag_run = Table(
         sqlite_where=_DATED_RUN,
         postgresql_where=_DATED_RUN,
     ),
-    Index("ix_dag_run_dag_newest", "dag_id", "run_after_us", "run_key"),
-    Index("ix_dag_run_newest", "run_after_us", "run_key"),
+    Index(
+        "ix_dag_run_partition",
+        "dag_id",
+        "partition_us",
+        "run_key",
+        sqlite_where=_PARTITIONED_RUN,
+        postgresql_where=_PARTITIONED_RUN,
+    ),
+    # With the state, so that runs are counted by it without being read.
+    Index("ix_dag_run_dag_newest", "dag_id", "run_after_us", "run_key", "state"),
+    Index("ix_dag_run_newest", "run_after_us", "run_key", "state"),
     Index(
         "ix_dag_run_unfinished",
         "dag_id",
         "state",
+        "run_key",
         sqlite_where=_UNFINISHED_RUN,
         postgresql_where=_UNFINISHED_RUN,
     ),
     Index(
         "ix_dag_run_finished",
-        "end_us",
         "state",
+        "end_us",
         sqlite_where=_UNPURGED_RUN,
         postgresql_where=_UNPURGED_RUN,
     ),
@@ -274,6 +288,19 @@ attempt = Table(
     sqlite_with_rowid=False,
 )
 
+#: When runs should have succeeded: what the leader's callback attempts that wait for such a moment say.
+deadline = Table(
+    "deadline",
+    metadata,
+    _key("run_key"),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    # Its callback's first attempt.
+    _text("attempt_id"),
+    _us("at_us"),
+    _text("name"),
+    Index("ix_deadline_latest", "at_us", "run_key", "number"),
+)
+
 xcom = Table(
     "xcom",
     metadata,
@@ -283,6 +310,33 @@ xcom = Table(
     _key("key"),
     _text("value_json"),
     _us("created_us"),
+)
+
+#: What tasks keep between their tries, and about assets between runs. expires_us 0 is never.
+task_state_store = Table(
+    "task_state_store",
+    metadata,
+    _key("run_key"),
+    _key("task_id"),
+    Column("map_index", Integer, primary_key=True, autoincrement=False),
+    _key("key"),
+    _text("value_json"),
+    _us("changed_us"),
+    _us("expires_us"),
+    _text("actor"),
+    Index("ix_task_state_store_expiry", "expires_us"),
+)
+
+asset_state_store = Table(
+    "asset_state_store",
+    metadata,
+    _key("name"),
+    _key("uri"),
+    _key("key"),
+    _text("value_json"),
+    _us("changed_us"),
+    _us("expires_us"),
+    _text("actor"),
 )
 
 _UNANSWERED = text("responded_us = 0")
@@ -491,6 +545,8 @@ asset_event = Table(
     _text("partition_key"),
     # Folded in by the leader.
     _flag("handled"),
+    # Partition date of its run, where that is for the same partition.
+    Column("partition_us", BigInteger, nullable=True),
     Index("ix_asset_event_asset", "name", "uri", "event_id"),
     Index("ix_asset_event_uri", "uri", "event_id"),
     Index("ix_asset_event_source", "dag_id", "run_id", "event_id"),
@@ -513,13 +569,14 @@ asset_event_alias = Table(
     Index("ix_asset_event_alias_event", "event_id"),
 )
 
-#: Which events a run of a DAG was triggered by: each event counts once for a DAG.
+#: Which events a run of a DAG was triggered by: each event counts once for a DAG, or once for each partition that
+#: it is part of.
 asset_event_run = Table(
     "asset_event_run",
     metadata,
     _key("dag_id"),
     Column("event_id", BigInteger, primary_key=True, autoincrement=False),
-    _text("run_key"),
+    _key("run_key"),
     Index("ix_asset_event_run_run", "run_key"),
     Index("ix_asset_event_run_event", "event_id"),
 )
@@ -537,4 +594,22 @@ asset_queue = Table(
     _us("last_us"),
     Column("first_event_id", BigInteger, nullable=False, server_default="0"),
     Column("event_id", BigInteger, nullable=False, server_default="0"),
+)
+
+#: What DAGs that wait for partitions of assets have got so far, by the partition of their run.
+partition_event = Table(
+    "partition_event",
+    metadata,
+    _key("dag_id"),
+    _key("partition_key"),
+    Column("event_id", BigInteger, primary_key=True, autoincrement=False),
+    _text("name"),
+    _text("uri"),
+    # JSON list.
+    _text("aliases"),
+    _text("source_key"),
+    _us("time_us"),
+    Column("partition_us", BigInteger, nullable=True),
+    _text("fingerprint"),
+    Index("ix_partition_event_event", "event_id"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from boraflow_metastore.store import rows
 from boraflow_metastore.store.caches import Caches
 from boraflow_metastore.store.database import Session
 from boraflow_metastore.store.reader import Snapshot
-from boraflow_metastore.store.runs import dag_exists, dag_not_found, find_run
+from boraflow_metastore.store.runs import dag_exists, dag_not_found, escape_like, find_run
 
 _TASK_COLUMNS = (
     "r.dag_id, r.run_id, r.dag_version, r.logical_us, r.run_after_us, t.run_key, t.task_id,"
@@ -58,6 +59,8 @@ _WORST = (
     "skipped",
     "removed",
 )
+#: States in which an attempt is open.
+_HOLDING = frozenset({"queued", "running", "restarting", "deferred", "awaiting_input"})
 _XCOM_LIST_LIMIT = 64 * 1024
 _LARGEST_PULL = 6 * 1024 * 1024
 
@@ -112,17 +115,30 @@ def list_task_instances(
     if request.task_ids:
         tasks.append(f"t.task_id IN ({','.join('?' * len(request.task_ids))})")
         task_values += request.task_ids
+    if request.HasField("map_index_from"):
+        tasks.append("t.map_index >= ?")
+        task_values.append(request.map_index_from)
+    if request.search:
+        tasks.append("lower(t.rendered_map_index) LIKE ? ESCAPE '\\'")
+        task_values.append(escape_like(request.search))
     words = [rows.TASK_STATE.get(s, "") for s in request.states]
     if words:
         # The run's counts tell which runs have one at all, however long the history is.
         runs.append(f"({' OR '.join(['r.task_counts LIKE ?'] * len(words))})")
         run_values += [f'%"{w}":%' for w in words]
-        tasks.append(f"t.state IN ({','.join('?' * len(words))})")
-        task_values += words
+        if _HOLDING.issuperset(words) and not request.dag_id:
+            # Of all DAGs: only in runs that are not finished, or that still hold something.
+            runs.append(
+                f"r.run_key IN (SELECT run_key FROM dag_run WHERE {rows.UNFINISHED_RUN}"
+                f" UNION SELECT run_key FROM attempt WHERE {rows.LIVE_ATTEMPT})"
+            )
     if request.collapse_mapped:
         return _list_collapsed(
-            snapshot, caches, request, (runs, run_values), (tasks, task_values), size
+            snapshot, caches, request, (runs, run_values), (tasks, task_values), words, size
         )
+    if words:
+        tasks.append(f"t.state IN ({','.join('?' * len(words))})")
+        task_values += words
     where, values = [*runs, *tasks], [*run_values, *task_values]
     key = page_key("tasks", request.page_token, int, str, int, str, int)
     if key is not None:
@@ -143,6 +159,78 @@ def list_task_instances(
     if len(found) > size:
         r = found[size - 1]
         response.next_page_token = page_token("tasks", r[4], r[5], r[19], r[6], r[7])
+    return response
+
+
+_MOST_RUNS = 100
+_ROOM = 25_000
+
+
+def summarize_tasks(
+    snapshot: Snapshot, request: pb.SummarizeTasksRequest
+) -> pb.SummarizeTasksResponse:
+    """Return the states of all tasks of some runs, as many runs as there is room for.
+
+    Raises:
+        ApiError: no such DAG; no run or too many are named.
+    """
+    if not 1 <= len(request.run_ids) <= _MOST_RUNS:
+        raise invalid(
+            "RUN_IDS_INVALID",
+            f"run_ids names {len(request.run_ids)} runs; expected 1 to {_MOST_RUNS}",
+            field="run_ids",
+        )
+    if not dag_exists(snapshot, request.dag_id):
+        raise dag_not_found(request.dag_id)
+    response = pb.SummarizeTasksResponse(revision=snapshot.revision)
+    names = [
+        find_run(snapshot, request.dag_id, n)[2] if n == "latest" else n for n in request.run_ids
+    ]
+    found = {
+        run_id: (run_key, sum(json.loads(counts or "{}").values()))
+        for run_id, run_key, counts in snapshot.where_in(
+            "SELECT run_id, run_key, task_counts FROM dag_run WHERE dag_id = ? AND run_id IN :values",
+            names,
+            before=(request.dag_id,),
+        )
+    }
+    room = _ROOM
+    shown: dict[str, str] = {}
+    for run_id in dict.fromkeys(n for n in names if n in found):
+        run_key, count = found[run_id]
+        if shown and count > room:
+            response.left_run_ids.append(run_id)
+            continue
+        room -= count
+        shown[run_key] = run_id
+    states: dict[str, dict[str, str]] = {key: {} for key in shown}
+    position: dict[str, int] = {}
+    for run_key, task_id, state, place in snapshot.where_in(
+        "SELECT run_key, task_id, state, position FROM task_instance"
+        " WHERE run_key IN :values AND map_index < 0",
+        list(shown),
+    ):
+        states[run_key][task_id] = state
+        position[task_id] = place
+    mapped: dict[tuple[str, str], dict[str, int]] = {}
+    for run_key, task_id, state, n, place in snapshot.where_in(
+        "SELECT run_key, task_id, state, count(*), min(position) FROM task_instance"
+        " WHERE run_key IN :values AND map_index >= 0 GROUP BY run_key, task_id, state",
+        list(shown),
+    ):
+        mapped.setdefault((run_key, task_id), {})[state] = n
+        position[task_id] = place
+    for (run_key, task_id), counts in mapped.items():
+        states[run_key][task_id] = next(s for s in _WORST if s in counts)
+    order = sorted(position, key=lambda t: (position[t], t))
+    response.task_ids.extend(order)
+    for run_key, run_id in shown.items():
+        of = states[run_key]
+        run = response.runs.add(run_id=run_id)
+        run.states.extend([TASK_STATE_TO[of[t]] if t in of else 0 for t in order])  # type: ignore[misc]
+        for i, task_id in enumerate(order):
+            if counts := mapped.get((run_key, task_id)):
+                run.mapped.add(task=i).counts.update(counts)
     return response
 
 
@@ -172,7 +260,12 @@ class _Group(NamedTuple):
 
 
 def _groups(
-    snapshot: Snapshot, request: pb.ListTaskInstancesRequest, runs: Where, tasks: Where, size: int
+    snapshot: Snapshot,
+    request: pb.ListTaskInstancesRequest,
+    runs: Where,
+    tasks: Where,
+    words: list[str],
+    size: int,
 ) -> list[tuple[int, _Group]]:
     """Return ``size`` groups from the page's start on, each with its run's run_after."""
     key = page_key("collapsed", request.page_token, int, str, int, str)
@@ -180,6 +273,12 @@ def _groups(
     if key is not None:
         where.append("(r.run_after_us, r.run_key) <= (?, ?)")
         values += key[:2]
+    # A mapped task with one index in such a state is shown whole.
+    having = (
+        f" HAVING max(CASE WHEN t.state IN ({','.join('?' * len(words))}) THEN 1 ELSE 0 END) = 1"
+        if words
+        else ""
+    )
     found: list[tuple[int, _Group]] = []
     last: tuple[int, str] | None = None
     while len(found) < size:
@@ -201,9 +300,9 @@ def _groups(
             found += [
                 (run_after, _Group(*g))
                 for g in snapshot.rows(
-                    " AND ".join(conditions) + " GROUP BY t.run_key, t.position, t.task_id"
+                    " AND ".join(conditions) + f" GROUP BY t.run_key, t.position, t.task_id{having}"
                     " ORDER BY t.position, t.task_id LIMIT ?",
-                    [*arguments, size - len(found)],
+                    [*arguments, *words, size - len(found)],
                 )
             ]
             if len(found) >= size:
@@ -218,9 +317,10 @@ def _list_collapsed(
     request: pb.ListTaskInstancesRequest,
     runs: Where,
     tasks: Where,
+    words: list[str],
     size: int,
 ) -> pb.ListTaskInstancesResponse:
-    groups = _groups(snapshot, request, runs, tasks, size + 1)
+    groups = _groups(snapshot, request, runs, tasks, words, size + 1)
     page = groups[:size]
     # Each mapped task is shown by its first index, with the states of all.
     shown = {}
@@ -445,7 +545,7 @@ def attempt_message(r: tuple[Any, ...]) -> run_pb2.Attempt:
 # --- XComs ---------------------------------------------------------------------------------------
 
 
-def _xcom(dag_id: str, run_id: str, r: tuple[Any, ...]) -> run_pb2.Xcom:
+def _xcom(dag_id: str, run_id: str, r: tuple[Any, ...], length: int | None = None) -> run_pb2.Xcom:
     return run_pb2.Xcom(
         dag_id=dag_id,
         run_id=run_id,
@@ -454,6 +554,7 @@ def _xcom(dag_id: str, run_id: str, r: tuple[Any, ...]) -> run_pb2.Xcom:
         key=r[2],
         value_json=r[3],
         create_time=timestamp(r[4]),
+        value_length=len(r[3]) if length is None else length,
     )
 
 
@@ -474,7 +575,8 @@ def list_xcoms(snapshot: Snapshot, request: pb.ListXcomsRequest) -> pb.ListXcoms
         values += key
     found = snapshot.rows(
         "SELECT task_id, map_index, key,"
-        f" CASE WHEN length(value_json) > {_XCOM_LIST_LIMIT} THEN '' ELSE value_json END, created_us"
+        f" CASE WHEN length(value_json) > {_XCOM_LIST_LIMIT} THEN '' ELSE value_json END, created_us,"
+        " length(value_json)"
         f" FROM xcom WHERE {' AND '.join(where)} ORDER BY task_id, map_index, key LIMIT ?",
         [*values, size + 1],
     )
@@ -487,7 +589,7 @@ def list_xcoms(snapshot: Snapshot, request: pb.ListXcomsRequest) -> pb.ListXcoms
             found = [*found[: i + 1]]
             size = i
             break
-        response.xcoms.append(_xcom(request.dag_id, run[2], r))
+        response.xcoms.append(_xcom(request.dag_id, run[2], r, r[5]))
     if len(found) > size:
         last = found[size - 1]
         response.next_page_token = page_token("xcoms", last[0], last[1], last[2])

@@ -10,7 +10,7 @@ On SQLite the statements run on the event loop's own thread, since each takes mi
 releases the interpreter's lock a thousand times a batch would be slower. COMMIT waits for the disk: half a
 millisecond on a good one, less than handing it to a thread and back costs. Where the disk is slower (or busy with
 somebody's logs) it is handed to the thread. On PostgreSQL, where every statement waits for the network, all runs
-in the thread.
+in the thread, and statements whose answers nobody needs at once are sent together.
 """
 
 from __future__ import annotations
@@ -18,12 +18,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 from boraflow.rpc.errors import ApiError, unavailable
-from boraflow_metastore.store.database import Database, DatabaseInUseError, Session, is_outage
+from boraflow_metastore.store.database import (
+    Check,
+    Database,
+    DatabaseInUseError,
+    Session,
+    Statement,
+    is_outage,
+    run_together,
+)
 
 log = logging.getLogger("boraflow.metastore.writer")
 
@@ -62,10 +70,21 @@ class Meta(NamedTuple):
 class Transaction(Session):
     """A writing transaction. Its revision becomes visible with it, never out of order."""
 
-    __slots__ = ("_after", "_changed", "changes", "meta", "moved", "now", "revision", "touched")
+    __slots__ = (
+        "_after",
+        "_changed",
+        "_later",
+        "changes",
+        "meta",
+        "moved",
+        "now",
+        "revision",
+        "touched",
+    )
 
-    def __init__(self, cursor: Any, postgres: bool, meta: Meta) -> None:
+    def __init__(self, cursor: Any, postgres: bool, meta: Meta, gathers: bool) -> None:
         super().__init__(cursor, postgres)
+        self._later: list[Statement] | None = [] if gathers else None
         self.now = now_us()
         self.meta = meta
         self.revision = meta.revision + 1
@@ -81,6 +100,35 @@ class Transaction(Session):
     def epoch(self) -> int:
         """The newest term."""
         return self.meta.epoch
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """Run one statement, after what was to be written before it."""
+        if self._later is None:
+            return super().execute(sql, parameters)
+        self._later.append((sql, parameters, None))
+        return self.flush()
+
+    def write(self, sql: str, parameters: Sequence[Any] = (), check: Check | None = None) -> None:
+        """Run a statement with those that follow it, in one exchange with the database."""
+        if self._later is None:
+            super().write(sql, parameters, check)
+        else:
+            self._later.append((sql, parameters, check))
+
+    def flush(self) -> Any:
+        """Run what :meth:`write` gathered; return the last statement's cursor.
+
+        Raises:
+            Exception: what a statement or a check raised; the transaction can only be rolled back.
+        """
+        if not self._later:
+            return None
+        gathered, self._later = self._later, []
+        cursors = run_together(self.cursor.connection, gathered)
+        for (_, _, check), cursor in zip(gathered, cursors, strict=True):
+            if check is not None:
+                check(cursor.rowcount)
+        return cursors[-1]
 
     def after(self, effect: Callable[[], None]) -> None:
         """Have ``effect`` run on the event loop once the transaction is durable."""
@@ -110,13 +158,18 @@ class Transaction(Session):
         """
         changed = {**self._changed, "revision": self.revision}
         names = ", ".join(f"{k} = ?" for k in changed)
-        found = self.execute(
+        self.write(
             f"UPDATE meta SET {names} WHERE id = 1 AND revision = ?",
             [*changed.values(), self.revision - 1],
-        ).rowcount
-        if found != 1:
-            raise RevisionMovedError("another program has written to the database")
+            _one_found,
+        )
+        self.flush()
         return self.meta._replace(revision=self.revision)
+
+
+def _one_found(found: int) -> None:
+    if found != 1:
+        raise RevisionMovedError("another program has written to the database")
 
 
 Work = Callable[[Transaction], Any]
@@ -309,7 +362,7 @@ class Writer:
 
     # --- what may run in the thread ---------------------------------------------------------------
 
-    def _begin(self) -> Transaction:
+    def _begin(self, gathers: bool) -> Transaction:
         if self._connection is None:
             self._connection = self._database.write_engine.raw_connection()
             self._cursor = self._connection.cursor()
@@ -321,27 +374,29 @@ class Writer:
             )
             assert row is not None, "the meta row is made by the first migration"
             self._meta = Meta(*row)
-        return Transaction(self._cursor, self._database.postgres, self._meta)
+        return Transaction(self._cursor, self._database.postgres, self._meta, gathers)
 
     def _statements(self, group: list[_Item]) -> Transaction | None:
         """Run the group; return the open transaction, or None when nothing of it is to be committed."""
-        transaction = self._begin()
+        transaction = self._begin(gathers=self._database.postgres)
+        ran = 0
         try:
             for item in group:
                 item.error = None
                 item.result = item.work(transaction)
+                ran += 1
+            self._next = transaction.finish()
+            return transaction
         except Exception as error:
-            if is_outage(error):
+            if is_outage(error) or isinstance(error, RevisionMovedError):
                 raise
             self._connection.rollback()
             self._on_rollback()
-            if len(group) == 1:
+            if len(group) == 1 and not ran:
                 group[0].error = error
                 return None
-        else:
-            self._next = transaction.finish()
-            return transaction
-        transaction = self._begin()
+        # Each alone, and waited for, so that an error is that of the one which caused it.
+        transaction = self._begin(gathers=False)
         for item in group:
             item.error = None
             transaction.execute("SAVEPOINT item")

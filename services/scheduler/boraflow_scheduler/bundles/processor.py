@@ -72,6 +72,8 @@ class FileState:
     """DAGs it defines, with those that another file has by right."""
     lost_to: dict[str, str] = field(default_factory=dict)
     """DAG ids that another file has by right, and that file."""
+    broken: bool = False
+    """It could not be imported, or a DAG of it cannot be used."""
 
 
 @dataclass(slots=True)
@@ -176,7 +178,10 @@ class BundleProcess:
     async def _parse(self, path: str, found: BundleFile) -> None:
         scan = self.scan
         try:
-            message = await self._owner.parse(self.folder.root, path)
+            known = self.files.get(path)
+            message = await self._owner.parse(
+                self.folder.root, path, broken=known is not None and known.broken
+            )
         except ParserDiedError as err:
             message = {
                 "t": "failed",
@@ -350,7 +355,12 @@ class BundleProcess:
             # The last good version stays of what is broken now.
             dag_ids += [d for d in known.dag_ids if d not in lost and d not in dag_ids]
         self.files[path] = FileState(
-            outcome.file.digest, dependencies, tuple(dag_ids), defined, lost
+            outcome.file.digest,
+            dependencies,
+            tuple(dag_ids),
+            defined,
+            lost,
+            broken=bool(outcome.errors),
         )
         file = pb.ParsedFile(
             bundle=self.name,
@@ -602,13 +612,14 @@ class DagProcessor:
         if event is not None:
             asyncio.get_running_loop().call_later(AGAIN_SECONDS, event.set)
 
-    async def parse(self, root: Path, path: str) -> dict[str, Any]:
-        """Have one file parsed."""
+    async def parse(self, root: Path, path: str, *, broken: bool = False) -> dict[str, Any]:
+        """Have one file parsed; ``broken`` says that it was so when it was parsed last."""
         return await self._parsers.run(
             {
                 "t": "parse",
                 "root": str(root.resolve()),
                 "file": path,
+                "broken": broken,
                 "timeout": self._timeout,
                 "memory_mb": self._memory_mb,
             }
@@ -659,7 +670,11 @@ def _file_state(file: pb.ParsedFile) -> FileState:
     broken = file.HasField("import_error")
     dag_ids = tuple(file.dag_ids)
     return FileState(
-        "" if broken else file.source_digest, dict(file.dependencies), dag_ids, dag_ids
+        "" if broken else file.source_digest,
+        dict(file.dependencies),
+        dag_ids,
+        dag_ids,
+        broken=broken,
     )
 
 
