@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ import grpc
 from boraflow.rpc.errors import from_rpc_error
 from boraflow_ui.changes import ChangeHub
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 _MAX_ENTRIES = 600
@@ -49,6 +50,45 @@ class AnswerCache:
         self._lock = threading.Lock()
         self._slots: OrderedDict[tuple[Any, ...], _Slot] = OrderedDict()
 
+    def _slot(self, key: tuple[Any, ...]) -> _Slot:
+        with self._lock:
+            slot = self._slots.get(key)
+            if slot is None:
+                slot = self._slots[key] = _Slot()
+                while len(self._slots) > _MAX_ENTRIES:
+                    self._slots.popitem(last=False)
+            else:
+                self._slots.move_to_end(key)
+            return slot
+
+    def read_each(
+        self,
+        wanted: Mapping[K, tuple[tuple[Any, ...], tuple[str, ...], float]],
+        call: Callable[[list[K]], Mapping[K, T]],
+    ) -> dict[K, T]:
+        """Return the remembered answers of several keys, and call once for all that are old.
+
+        ``wanted`` names for each its key, scopes and greatest age, as for :meth:`read`. Called from within a
+        :meth:`read` of the whole, which lets one caller at a time through.
+        """
+        out: dict[K, T] = {}
+        old: dict[K, tuple[_Slot, int]] = {}
+        now = self._clock()
+        for name, (key, scopes, max_age) in wanted.items():
+            slot, version = self._slot(key), self._hub.versions(scopes)
+            entry = slot.entry
+            fresh = entry and entry.version == version and now - entry.read_at < max_age
+            if entry and (fresh or not self._hub.health.up):
+                out[name] = entry.value
+            else:
+                old[name] = slot, version
+        if old:
+            for name, value in call(list(old)).items():
+                slot, version = old[name]
+                slot.entry = _Entry(value, version, now)
+                out[name] = value
+        return out
+
     def read(
         self,
         key: tuple[Any, ...],
@@ -61,14 +101,7 @@ class AnswerCache:
         Without scopes the answer never changes. ``max_age`` bounds what depends on the clock, and what the feed
         may have missed while it was down.
         """
-        with self._lock:
-            slot = self._slots.get(key)
-            if slot is None:
-                slot = self._slots[key] = _Slot()
-                while len(self._slots) > _MAX_ENTRIES:
-                    self._slots.popitem(last=False)
-            else:
-                self._slots.move_to_end(key)
+        slot = self._slot(key)
         with slot.lock:
             # Read before the call: what changes while it is under way makes the answer old at once.
             version = self._hub.versions(scopes) if scopes else 0

@@ -50,5 +50,5 @@ for module in (asset_dialogs, dag_dialogs, dialogs, record_dialogs, trigger_dial
 frame.style()
 frame.menu()
 frame.live(page.url_path, frame.param("dag_id"), frame.param("run_id"))
-frame.dialogs()
+frame.dialogs(page.url_path)
 page.run()

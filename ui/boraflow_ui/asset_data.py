@@ -13,7 +13,7 @@ from boraflow.api.metastore.v1.dag_service_pb2_grpc import DagServiceStub
 from boraflow.api.metastore.v1.hitl_service_pb2_grpc import HitlServiceStub
 from boraflow.api.model.v1.asset_pb2 import Asset, AssetEvent, QueuedAssetEvent
 from boraflow.api.model.v1.run_pb2 import Run
-from boraflow_ui import data
+from boraflow_ui import data, dependencies
 from boraflow_ui.data import PAGE, READ_SECONDS, WRITE_SECONDS
 
 ROWS = 50
@@ -140,7 +140,8 @@ def every_dag() -> list[data.Dag]:
 
     def call() -> list[data.Dag]:
         out: list[data.Dag] = []
-        request = dag_pb.ListDagsRequest(page_size=PAGE, latest_run_count=1)
+        # Pages that other callers of the metastore need not wait for.
+        request = dag_pb.ListDagsRequest(page_size=400, latest_run_count=1)
         while True:
             answer = DagServiceStub(data.source().channel).ListDags(request, timeout=READ_SECONDS)
             out += answer.dags
@@ -149,6 +150,18 @@ def every_dag() -> list[data.Dag]:
                 return out
 
     return data.source().read(("every_dag",), ("dag", "run"), call)
+
+
+def held_up(dag_id: str) -> list[str]:
+    """Return the DAGs that depend on a DAG, directly or not: what its failure holds up.
+
+    Which DAG depends on which changes seldom, and asking means all DAGs: a minute old is new enough.
+    """
+    found = data.source().read(
+        ("downstream",), (), lambda: dependencies.find(every_dag(), every_asset()), max_age=60.0
+    )
+    down = found.downstream_of([dependencies.DAG + dag_id])
+    return sorted(n.removeprefix(dependencies.DAG) for n in down if n.startswith(dependencies.DAG))
 
 
 # --- questions to people -----------------------------------------------------------------------------

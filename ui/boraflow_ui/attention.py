@@ -8,8 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from boraflow.rpc.errors import ApiError
-from boraflow_ui import dag_data, data, states
+from boraflow_ui import asset_data, dag_data, data, deadlines, states
 from boraflow_ui.components import link
 from boraflow_ui.frame import milliseconds
 from boraflow_ui.messages import _, ngettext
@@ -31,17 +30,40 @@ def items(now: float) -> tuple[list[dict[str, Any]], int]:
     of_dag: dict[str, list[data.Run]] = {}
     for run in answer.runs:
         of_dag.setdefault(run.dag_id, []).append(run)
-    failed = [_failed(dag_id, runs) for dag_id, runs in list(of_dag.items())[: 2 * SHOWN]]
+    of_dag = dict(list(of_dag.items())[: 2 * SHOWN])
+    dags = dag_data.named_dags(of_dag)
+    failed = [_failed(dags[dag_id], runs) for dag_id, runs in of_dag.items() if dag_id in dags]
     out = [i for i in failed if i["tone"] == "failed"]
     out += _imports()
+    out += deadlines.items(since, out)
     out += _late(now)
     out += [i for i in failed if i["tone"] == "recovered"]
+    for item in out[:SHOWN]:
+        if item["key"].startswith("failed/"):
+            # Only what is shown is looked into.
+            _explain(item, of_dag[item["key"].removeprefix("failed/")][0])
     return out, len(answer.runs)
 
 
-def _failed(dag_id: str, runs: list[data.Run]) -> dict[str, Any]:
+def _explain(item: dict[str, Any], run: data.Run) -> None:
+    """Add the first failed task of a run, why it failed, and its log."""
+    if run.reason not in ("", "task_failure"):
+        return
+    broken = dag_data.failures(run.dag_id, run.run_id)
+    if not broken:
+        return
+    one = broken[0]
+    where = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": one.task_id}
+    index = one.map_index if one.map_index >= 0 else None
+    item["task"] = one.task_id
+    item["whyHref"] = link("task", **where, map_index=index)
+    item["why"] = one.reason.partition("\n")[0] or _("failed")
+    item["actions"].insert(0, {"label": _("Log"), "icon": "log", "href": item["whyHref"]})
+
+
+def _failed(dag: data.Dag, runs: list[data.Run]) -> dict[str, Any]:
+    dag_id = dag.dag_id
     newest = runs[0]
-    dag = data.source().dag(dag_id)
     recent = list(dag.latest_runs)
     streak = []
     for run in recent:
@@ -51,22 +73,27 @@ def _failed(dag_id: str, runs: list[data.Run]) -> dict[str, Any]:
             break
     finished = [r for r in recent if states.RUN[r.state] in ("failed", "success")]
     recovered = bool(finished) and states.RUN[finished[0].state] == "success"
-    broken: Any = ()
-    if newest.reason in ("", "task_failure"):
-        broken = dag_data.failures(dag_id, newest.run_id)
     blocked = newest.task_counts.get("upstream_failed", 0)
-    facts = [f"{len(runs)} runs" if len(runs) > 1 else newest.run_id]
+    facts = [ngettext("{n} run", "{n} runs", len(runs)) if len(runs) > 1 else newest.run_id]
     if blocked:
         facts.append(ngettext("blocks {n} task", "blocks {n} tasks", blocked))
+    if not recovered and (held := asset_data.held_up(dag_id)):
+        names = ", ".join(held[:3]) + ("…" if len(held) > 3 else "")
+        facts.append(
+            ngettext(
+                "holds up {n} DAG: {names}", "holds up {n} DAGs: {names}", len(held), names=names
+            )
+        )
     if len(streak) > 1:
-        facts.append(f"{len(streak)}{'+' if len(streak) == len(recent) == 30 else ''} in a row")
+        more = "+" if len(streak) == len(recent) == 30 else ""
+        facts.append(_("{n} in a row", n=f"{len(streak)}{more}"))
     if recovered:
-        facts.append("a later run succeeded")
+        facts.append(_("a later run succeeded"))
     first = streak[-1] if streak and not recovered else newest
     item: dict[str, Any] = {
         "key": f"failed/{dag_id}",
         "tone": "recovered" if recovered else "failed",
-        "chip": "failed, then well" if recovered else "failed",
+        "chip": _("failed, then well") if recovered else _("failed"),
         "title": dag.display_name or dag_id,
         "href": link("dag", dag_id=dag_id),
         "since": milliseconds(first, "end_time") or milliseconds(first, "run_after"),
@@ -75,14 +102,6 @@ def _failed(dag_id: str, runs: list[data.Run]) -> dict[str, Any]:
         "strip": strip(dag_id, recent[:14]),
         "actions": [],
     }
-    if broken:
-        one = broken[0]
-        where = {"dag_id": dag_id, "run_id": newest.run_id, "task_id": one.task_id}
-        index = one.map_index if one.map_index >= 0 else None
-        item["task"] = one.task_id
-        item["whyHref"] = link("task", **where, map_index=index)
-        item["why"] = one.reason.partition("\n")[0] or "failed"
-        item["actions"].append({"label": _("Log"), "icon": "log", "href": item["whyHref"]})
     if len(runs) == 1:
         what = {"dag_id": dag_id, "run_id": newest.run_id}
         item["actions"].append(
@@ -112,14 +131,16 @@ def _imports() -> list[dict[str, Any]]:
         {
             "key": f"import/{e.fileloc}",
             "tone": "import",
-            "chip": "import error",
+            "chip": _("import error"),
             "title": f"{e.fileloc}:{e.line}" if e.line else e.fileloc,
             "href": link("dags"),
             "since": milliseconds(e, "create_time"),
             "why": e.message.partition("\n")[0],
             "code": e.traceback.strip(),
             "facts": [_("its DAGs go on as they were last")],
-            "actions": [],
+            "actions": [
+                {"label": _("Import errors"), "icon": "log", "href": link("errors")},
+            ],
         }
         for e in data.source().import_errors()[:SHOWN]
     ]
@@ -135,10 +156,10 @@ def _late(now: float) -> list[dict[str, Any]]:
             _late_item(
                 dag,
                 since=milliseconds(dag, "next_run_time"),
-                why=f"as many runs as it may have at once are under way: {running}"
+                why=_("as many runs as it may have at once are under way: {n}", n=running)
                 if full
-                else "its next run should have been created: is the scheduler busy, or down?",
-                facts=["no new run is created"],
+                else _("its next run should have been created: is the scheduler busy, or down?"),
+                facts=[_("no new run is created")],
             )
         )
     late = {i["key"] for i in out}
@@ -147,21 +168,20 @@ def _late(now: float) -> list[dict[str, Any]]:
         states_=("queued",), until=tick - SLOW_QUEUE_SECONDS, page_size=50
     ).runs:
         queued.setdefault(run.dag_id, []).append(run)
-    for dag_id, runs in list(queued.items())[:SHOWN]:
-        if f"late/{dag_id}" in late:
-            continue
-        try:
-            dag = data.source().dag(dag_id)
-        except ApiError:
+    queued = dict(list(queued.items())[:SHOWN])
+    dags = dag_data.named_dags(queued)
+    for dag_id, runs in queued.items():
+        dag = dags.get(dag_id)
+        if dag is None or f"late/{dag_id}" in late:
             continue
         out.append(
             _late_item(
                 dag,
                 since=milliseconds(runs[-1], "queue_time") or milliseconds(runs[-1], "run_after"),
-                why="the DAG is paused: its runs start when it is unpaused"
+                why=_("the DAG is paused: its runs start when it is unpaused")
                 if dag.paused
-                else f"at most {dag.max_active_runs} runs are under way at once",
-                facts=[f"{len(runs)} run{'' if len(runs) == 1 else 's'} queued"],
+                else _("at most {n} runs are under way at once", n=dag.max_active_runs),
+                facts=[ngettext("{n} run queued", "{n} runs queued", len(runs))],
             )
         )
     return out
@@ -171,7 +191,7 @@ def _late_item(dag: data.Dag, *, since: int | None, why: str, facts: list[str]) 
     return {
         "key": f"late/{dag.dag_id}",
         "tone": "late",
-        "chip": "late",
+        "chip": _("late"),
         "title": dag.display_name or dag.dag_id,
         "href": link("dag", dag_id=dag.dag_id),
         "since": since,
@@ -209,13 +229,14 @@ def history(now: float, dag_id: str = "") -> dict[str, Any]:
     return {
         "title": _("Runs by hour, last 24 h"),
         "unit": "n",
-        "legend": [[s, s] for s in reversed(order)],
+        "legend": [[s, states.words(s)] for s in reversed(order)],
         "bars": [
             {
                 "key": str(at),
                 "at": at * 1000,
                 "parts": [[s, spans.get(at, {}).get(s, 0)] for s in order],
-                "tip": [f"{n} {s}" for s, n in sorted(spans.get(at, {}).items())] or ["no run"],
+                "tip": [f"{n} {states.words(s)}" for s, n in sorted(spans.get(at, {}).items())]
+                or [_("no run")],
             }
             for at in range(until - DAY, until, hour)
         ],

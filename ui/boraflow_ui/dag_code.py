@@ -8,11 +8,12 @@ from typing import Any
 
 import streamlit as st
 
-from boraflow.model.spec import DagSpec
-from boraflow_ui import data
+from boraflow.model.spec import DagSpec, DeadlineSpec
+from boraflow_ui import dag_history, data, deadlines
 from boraflow_ui.components import mount
 from boraflow_ui.frame import milliseconds, notice, whole
 from boraflow_ui.messages import _
+from boraflow_ui.tables import schedule_words
 
 _NEWEST = 40
 
@@ -151,18 +152,18 @@ def details(dag: data.Dag) -> None:
                         {"label": _("Owners"), "value": ", ".join(dag.owners)},
                         {"label": _("Tags"), "value": ", ".join(dag.tags)},
                         {"label": _("Tasks"), "value": dag.task_count},
-                        {"label": _("Groups"), "value": len(spec.groups) or "none"},
+                        {"label": _("Groups"), "value": len(spec.groups) or _("none")},
                     ],
                 },
                 {
                     "title": _("Schedule"),
                     "facts": [
-                        {"label": _("In words"), "value": dag.schedule_description},
+                        {"label": _("In words"), "value": schedule_words(dag)[0]},
                         {"label": _("As written"), "value": {"code": dag.schedule or "None"}},
                         {"label": _("Time zone"), "value": dag.timezone or spec.timezone},
                         {"label": _("Start date"), "value": spec.start_date},
                         {"label": _("End date"), "value": spec.end_date},
-                        {"label": _("Catch up"), "value": "yes" if dag.catchup else "no"},
+                        {"label": _("Catch up"), "value": _("yes") if dag.catchup else _("no")},
                         {
                             "label": _("Next date"),
                             "value": {
@@ -179,18 +180,34 @@ def details(dag: data.Dag) -> None:
                         {"label": _("Tasks at once"), "value": spec.max_active_tasks},
                         {
                             "label": _("Run timeout"),
-                            "value": f"{spec.dagrun_timeout:g} s"
+                            "value": _("{n} s", n=f"{spec.dagrun_timeout:g}")
                             if spec.dagrun_timeout
-                            else "none",
+                            else _("none"),
                         },
-                        {"label": _("Fail fast"), "value": "yes" if spec.fail_fast else "no"},
+                        {"label": _("Fail fast"), "value": _("yes") if spec.fail_fast else _("no")},
                         {
                             "label": _("Failures until paused"),
-                            "value": spec.max_consecutive_failed_dag_runs or "never",
+                            "value": spec.max_consecutive_failed_dag_runs or _("never"),
                         },
-                        {"label": _("Callbacks"), "value": ", ".join(spec.callbacks) or "none"},
+                        {"label": _("Callbacks"), "value": ", ".join(spec.callbacks) or _("none")},
                     ],
                 },
+                *(
+                    [
+                        {
+                            "title": _("Deadlines"),
+                            "facts": [
+                                {
+                                    "label": d.name or _("deadline {n}", n=i + 1),
+                                    "value": _alert_words(d),
+                                }
+                                for i, d in enumerate(spec.deadlines)
+                            ],
+                        }
+                    ]
+                    if spec.deadlines
+                    else []
+                ),
                 {
                     "title": _("Parameters"),
                     "empty": _("It takes none."),
@@ -210,3 +227,18 @@ def details(dag: data.Dag) -> None:
             ]
         },
     )
+    deadlines.table(dag.dag_id)
+
+
+def _alert_words(alert: DeadlineSpec) -> str:
+    """Return when a run should have succeeded, as people read it."""
+    after = dag_history.words(round(abs(alert.interval) * 1000))
+    what = {
+        "dagrun_logical_date": _("the logical date"),
+        "dagrun_queued_at": _("the run was queued"),
+        "fixed_datetime": alert.at or "",
+        "average_runtime": _("the average of the last runs"),
+    }.get(alert.reference, alert.reference)
+    if alert.interval < 0:
+        return _("{time} before {what}", time=after, what=what)
+    return _("{time} after {what}", time=after, what=what)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -66,6 +66,21 @@ def find_dags(
         ("dag", "run", "favorite"),
         lambda: _dags().ListDags(request, timeout=READ_SECONDS),
         personal=only_favorites,
+    )
+
+
+def named_dags(dag_ids: Iterable[str]) -> dict[str, data.Dag]:
+    """Return these DAGs, at most 100, with their newest runs, those that are there."""
+    wanted = sorted(dag_ids)[:100]
+    if not wanted:
+        return {}
+    request = dag_pb.ListDagsRequest(
+        dag_ids=wanted, page_size=100, include_inactive=True, latest_run_count=30
+    )
+    return data.source().read(
+        ("named_dags", *wanted),
+        tuple(f"dag:{dag_id}" for dag_id in wanted),
+        lambda: {d.dag_id: d for d in _dags().ListDags(request, timeout=READ_SECONDS).dags},
     )
 
 
@@ -168,6 +183,35 @@ def find_runs(
         ("runs", request.SerializeToString(deterministic=True)),
         (f"dag:{dag_id}",) if dag_id else ("run", "task"),
         lambda: RunServiceStub(data.source().channel).ListRuns(request, timeout=READ_SECONDS),
+    )
+
+
+def deadlines(
+    dag_id: str = "",
+    run_id: str = "",
+    *,
+    missed: bool | None = None,
+    since: int | None = None,
+    without_note: bool = False,
+    page_size: int = 50,
+    page_token: str = "",
+) -> run_pb.ListDeadlinesResponse:
+    """Return a page of deadlines, the latest moment first; ``since`` is in seconds."""
+    request = run_pb.ListDeadlinesRequest(
+        dag_id=dag_id,
+        run_id=run_id,
+        missed=missed,
+        deadline_time_from=None if since is None else Timestamp(seconds=since),
+        without_note=without_note,
+        page_size=page_size,
+        page_token=page_token,
+    )
+    # One is missed by the mere passing of time: what is remembered is soon old.
+    return data.source().read(
+        ("deadlines", request.SerializeToString(deterministic=True)),
+        (f"dag:{dag_id}",) if dag_id else ("run",),
+        lambda: RunServiceStub(data.source().channel).ListDeadlines(request, timeout=READ_SECONDS),
+        max_age=10.0,
     )
 
 

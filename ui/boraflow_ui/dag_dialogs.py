@@ -15,7 +15,7 @@ from boraflow_ui import dag_data, data, params, states
 from boraflow_ui.components import mount
 from boraflow_ui.dialog_parts import bullets, buttons, done, plain
 from boraflow_ui.frame import close_dialog, dialog, problem
-from boraflow_ui.messages import _, ngettext
+from boraflow_ui.messages import N_, _, ngettext
 
 # --- many at once ------------------------------------------------------------------------------------
 
@@ -121,9 +121,9 @@ def handled(values: dict[str, Any]) -> None:
 # --- backfills ---------------------------------------------------------------------------------------
 
 _REPROCESS = {
-    "none": "Only dates without a run",
-    "failed": "Also dates whose run failed",
-    "completed": "All dates, whatever their runs did",
+    "none": N_("Only dates without a run"),
+    "failed": N_("Also dates whose run failed"),
+    "completed": N_("All dates, whatever their runs did"),
 }
 
 
@@ -147,7 +147,7 @@ def backfill(values: dict[str, Any]) -> None:
                 _("Which dates"),
                 list(_REPROCESS),
                 default="none",
-                format_func=lambda r: _REPROCESS[r],
+                format_func=lambda r: _(_REPROCESS[r]),
                 key="backfill_reprocess",
             )
             or "none"

@@ -12,7 +12,7 @@ from boraflow_ui import dag_data, data, states
 from boraflow_ui.components import link, mount
 from boraflow_ui.frame import act, milliseconds, notice, open_dialog, param, whole
 from boraflow_ui.gantt import gantt_data
-from boraflow_ui.messages import _
+from boraflow_ui.messages import N_, _
 from boraflow_ui.tables import heading, strip
 
 DAY = 86_400
@@ -158,14 +158,16 @@ def _bar(run: data.Run, parts: list[list[Any]], tip: list[str]) -> dict[str, Any
 def words(ms: int) -> str:
     """Return a length of time as people read it."""
     if ms < 1000:
-        return f"{ms} ms"
+        return _("{n} ms", n=ms)
     if ms < 60_000:
-        return f"{ms / 1000:.1f} s"
+        return _("{n} s", n=f"{ms / 1000:.1f}")
     minutes, seconds = divmod(ms // 1000, 60)
     if minutes < 60:
-        return f"{minutes} min {seconds:02} s"
+        return _("{m} min {s} s", m=minutes, s=f"{seconds:02}")
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+    if hours < 24:
+        return _("{h} h {m} min", h=hours, m=f"{minutes:02}")
+    return _("{d} d {h} h", d=hours // 24, h=hours % 24)
 
 
 def took(runs: list[data.Run]) -> dict[str, Any]:
@@ -183,13 +185,20 @@ def took(runs: list[data.Run]) -> dict[str, Any]:
             _bar(
                 run,
                 [["wait", waited], [state, ran]],
-                [f"{state}, ran {words(ran)}", f"queued {words(waited)}", run.run_id],
+                [
+                    _("{state}, ran for {t}", state=states.words(state), t=words(ran)),
+                    _("queued for {t}", t=words(waited)),
+                    run.run_id,
+                ],
             )
         )
     return {
         "title": _("How long the last {n} runs took", n=len(runs)),
         "unit": "ms",
-        "legend": [["wait", "queued"], ["success", "success"], ["failed", "failed"]],
+        "legend": [
+            ["wait", states.words("queued")],
+            *([s, states.words(s)] for s in ("success", "failed")),
+        ],
         "bars": bars,
         "mean": statistics.median(lengths) if len(lengths) > 2 else None,
     }
@@ -206,7 +215,13 @@ def landing(runs: list[data.Run]) -> dict[str, Any]:
         late = max(0, end - due)
         state = states.RUN[run.state]
         lengths.append(late)
-        bars.append(_bar(run, [[state, late]], [f"{state} {words(late)} after it was due"]))
+        bars.append(
+            _bar(
+                run,
+                [[state, late]],
+                [_("{state} {t} after it was due", state=states.words(state), t=words(late))],
+            )
+        )
     return {
         "title": _("Landing time: from the end of the data interval to the end of the run"),
         "unit": "ms",
@@ -284,7 +299,7 @@ def slowest(dag: data.Dag, runs: list[data.Run]) -> None:
 # --- backfills ---------------------------------------------------------------------------------------
 
 _STATES = {1: "running", 2: "paused", 3: "cancelled", 4: "completed"}
-_REPROCESS = {1: "dates without a run", 2: "and failed ones", 3: "all dates"}
+_REPROCESS = {1: N_("dates without a run"), 2: N_("and failed ones"), 3: N_("all dates")}
 
 
 def on_backfill(event: dict[str, str]) -> None:
@@ -349,12 +364,15 @@ def _backfill_row(b: Any) -> dict[str, Any]:
     return {
         "key": b.backfill_id,
         "cells": {
-            "state": {"state": "success" if state == "completed" else state, "text": state},
-            "range": f"{first} to {last}" + (", newest first" if b.run_backwards else ""),
+            "state": {
+                "state": "success" if state == "completed" else state,
+                "text": states.words(state),
+            },
+            "range": f"{first} – {last}" + (_(", newest first") if b.run_backwards else ""),
             "progress": {"value": b.created_count, "max": b.total_count},
             "runs": dict(b.run_counts) or None,
             "what": {
-                "text": _REPROCESS.get(b.reprocess_behavior, ""),
+                "text": _(_REPROCESS.get(b.reprocess_behavior, "")),
                 "sub": _("{skipped} left out", skipped=skipped) if skipped else "",
             },
             "limit": str(b.max_active_runs),

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -42,24 +41,13 @@ from boraflow_ui.answers import AnswerCache
 from boraflow_ui.changes import ChangeHub, Health
 from boraflow_ui.records import People, Records
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 READ_SECONDS = 10.0
 WRITE_SECONDS = 40.0
 """Longer than the metastore waits for the leading scheduler, so that its own error arrives."""
 PAGE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """States of the newest runs, task by task."""
-
-    runs: list[Run]
-    """Oldest first."""
-    states: dict[str, dict[str, str]]
-    """run_id → task_id → state."""
-    mapped: dict[str, dict[str, dict[str, int]]]
-    """run_id → task_id → state → how many of its indexes."""
 
 
 class Source:
@@ -136,6 +124,14 @@ class Source:
         secret = session.token()
         with session.act_as(secret):
             return self._cache.read((*key, session.short(secret)), scopes, call, max_age)
+
+    def read_each(
+        self,
+        wanted: Mapping[K, tuple[tuple[Any, ...], tuple[str, ...], float]],
+        call: Callable[[list[K]], Mapping[K, T]],
+    ) -> dict[K, T]:
+        """Return what is remembered of several calls, and make one for the rest: see :class:`AnswerCache`."""
+        return self._cache.read_each(wanted, call)
 
     def write(self, call: Callable[[], T], *changed: tuple[str, str, str]) -> T:
         """Call, and raise the versions of what that changed: ``(kind, dag_id, run_id)`` each.
@@ -324,6 +320,24 @@ class Source:
             ),
         )
 
+    def task_page(
+        self, dag_id: str, run_id: str, state: str = "", page_token: str = ""
+    ) -> task_pb.ListTaskInstancesResponse:
+        """Return a page of a run's tasks, one line per mapped task: those with an instance in a state, or all."""
+        request = task_pb.ListTaskInstancesRequest(
+            dag_id=dag_id,
+            run_ids=[run_id],
+            states=[states.TASK_NUMBER[state]] if state in states.TASK_NUMBER else [],  # type: ignore[list-item]
+            page_size=200,
+            page_token=page_token,
+            collapse_mapped=True,
+        )
+        return self._cache.read(
+            ("task_page", dag_id, run_id, state, page_token),
+            (f"run:{dag_id}/{run_id}",),
+            lambda: self._tasks.ListTaskInstances(request, timeout=READ_SECONDS),
+        )
+
     def tasks_now(self, count: int) -> list[TaskInstance]:
         """Return task instances that hold a slot or wait in the async lane, of all DAGs."""
         wanted = ("running", "queued", "restarting", "deferred")
@@ -341,49 +355,32 @@ class Source:
         )
 
     def mapped(
-        self, dag_id: str, run_id: str, task_id: str, page_token: str = ""
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        page_token: str = "",
+        *,
+        state: str = "",
+        search: str = "",
+        start: int = 0,
+        size: int = 100,
     ) -> task_pb.ListTaskInstancesResponse:
-        """Return a page of a mapped task's indexes."""
+        """Return a page of a mapped task's indexes, from ``start`` on, of one state or with a part of a name."""
         request = task_pb.ListTaskInstancesRequest(
             dag_id=dag_id,
             run_ids=[run_id],
             task_ids=[task_id],
-            page_size=200,
+            states=[states.TASK_NUMBER[state]] if state else [],  # type: ignore[list-item]
+            map_index_from=start,
+            search=search,
+            page_size=size,
             page_token=page_token,
         )
         return self._cache.read(
-            ("mapped", dag_id, run_id, task_id, page_token),
+            ("mapped", request.SerializeToString(deterministic=True)),
             (f"run:{dag_id}/{run_id}",),
             lambda: self._tasks.ListTaskInstances(request, timeout=READ_SECONDS),
-        )
-
-    def grid(self, dag_id: str, count: int) -> Grid:
-        """Return the states of the newest runs. A finished run is asked for once."""
-        runs = list(self.runs(dag_id, page_size=count).runs)[::-1]
-        of_run: dict[str, dict[str, str]] = {}
-        mapped: dict[str, dict[str, dict[str, int]]] = {}
-        for run in runs:
-            run_id = run.run_id
-            scope = f"run:{dag_id}/{run_id}"
-            cells, counts = self._cache.read(
-                ("cells", dag_id, run_id, run.state, run.clear_number, run.end_time.seconds),
-                (scope,),
-                lambda run_id=run_id: self._cells(dag_id, run_id),
-                max_age=3600.0 if run.HasField("end_time") else 60.0,
-            )
-            of_run[run_id] = cells
-            mapped[run_id] = counts
-        return Grid(runs, of_run, mapped)
-
-    def _cells(self, dag_id: str, run_id: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-        rows = self._list_tasks(
-            task_pb.ListTaskInstancesRequest(
-                dag_id=dag_id, run_ids=[run_id], page_size=PAGE, collapse_mapped=True
-            )
-        )
-        return (
-            {row.task_id: states.TASK[row.state] for row in rows},
-            {row.task_id: dict(row.mapped_counts) for row in rows if row.mapped_counts},
         )
 
     def task(
@@ -439,6 +436,21 @@ class Source:
                     timeout=READ_SECONDS,
                 ).xcoms
             ),
+        )
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int, key: str) -> Xcom:
+        """Return one XCom with its value, however long.
+
+        Raises:
+            ApiError: NOT_FOUND.
+        """
+        request = task_pb.GetXcomRequest(
+            dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index, key=key
+        )
+        return self._cache.read(
+            ("xcom", dag_id, run_id, task_id, map_index, key),
+            (f"run:{dag_id}/{run_id}",),
+            lambda: self._tasks.GetXcom(request, timeout=READ_SECONDS).xcom,
         )
 
     # --- writes ----------------------------------------------------------------------------------
@@ -699,7 +711,6 @@ __all__ = [
     "ApiError",
     "Attempt",
     "Dag",
-    "Grid",
     "Run",
     "Source",
     "TaskInstance",

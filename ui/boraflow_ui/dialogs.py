@@ -131,7 +131,9 @@ def clear_task(values: dict[str, Any]) -> None:
                 **reach,
             )
 
-        affected = _preview(lambda: clear(dry_run=True), "cleared", _("Nothing would be cleared."))
+        affected = _preview(
+            lambda: clear(dry_run=True), _("cleared"), _("Nothing would be cleared.")
+        )
         if _buttons(
             _("Clear {n}", n=len(affected or [])), disabled=not affected, key="clear_task_go"
         ):
@@ -239,9 +241,9 @@ def mark_task(values: dict[str, Any]) -> None:
         marked = _reached(dag_id, run_id, task_id, **reach)
         affected = _preview(
             lambda: mark(dry_run=True),
-            "changed",
+            _("changed"),
             _("Nothing would change: it is {words} already.", words=states.words(state)),
-            lambda t: states.words(state) if t.task_id in marked else "runs again",
+            lambda t: states.words(state) if t.task_id in marked else _("runs again"),
         )
         if _buttons(
             _("Mark {words}", words=states.words(state)),
@@ -267,7 +269,11 @@ def mark_run(values: dict[str, Any]) -> None:
         st.caption(run_id)
         state: Any = (
             st.segmented_control(
-                _("State"), ["success", "failed"], default="success", key="mark_run_state"
+                _("State"),
+                ["success", "failed"],
+                default="success",
+                key="mark_run_state",
+                format_func=states.words,
             )
             or "success"
         )
@@ -280,10 +286,14 @@ def mark_run(values: dict[str, Any]) -> None:
             _preview(lambda: affected, _("set with it"), "")
         elif affected is not None:
             st.markdown(_("Only the run's own state changes."))
-        if _buttons(_("Mark {state}", state=state), disabled=affected is None, key="mark_run_go"):
+        if _buttons(
+            _("Mark {words}", words=states.words(state)),
+            disabled=affected is None,
+            key="mark_run_go",
+        ):
             _apply(
                 lambda: data.source().mark_run(dag_id, run_id, state, dry_run=False),
-                _("Marked the run {state}", state=state),
+                _("Marked the run {state}", state=states.words(state)),
                 "mark_run",
             )
 

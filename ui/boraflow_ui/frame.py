@@ -18,9 +18,11 @@ from boraflow_ui import data, messages, session
 from boraflow_ui.asset_files import assets_digest
 from boraflow_ui.components import mount
 from boraflow_ui.messages import _
+from boraflow_ui.sentences import said
 
 PANEL = "panel"
 DIALOG = "dialog"
+_DRAWN = "drawn"
 
 
 def milliseconds(message: Any, field: str) -> int | None:
@@ -29,6 +31,14 @@ def milliseconds(message: Any, field: str) -> int | None:
         return None
     value = getattr(message, field)
     return value.seconds * 1000 + value.nanos // 1_000_000
+
+
+def micro_milliseconds(message: Any, field: str) -> float | None:
+    """Return a time in milliseconds with its microseconds: phases are short."""
+    if not message.HasField(field):
+        return None
+    value = getattr(message, field)
+    return value.seconds * 1000 + value.nanos // 1000 / 1000
 
 
 def param(name: str, default: str = "") -> str:
@@ -67,7 +77,7 @@ def problem(error: ApiError, key: str = "problem") -> None:
         notice(
             key,
             _("There is no such thing here"),
-            error.message,
+            said(error.message),
             tone="empty",
             actions=[{"label": _("All DAGs"), "href": "dags"}],
         )
@@ -79,9 +89,14 @@ def problem(error: ApiError, key: str = "problem") -> None:
             tone="empty",
         )
     elif error.code is grpc.StatusCode.PERMISSION_DENIED:
-        notice(key, _("This is not allowed"), error.message, tone="error")
+        notice(key, _("This is not allowed"), said(error.message), tone="error")
     else:
-        notice(key, _("This could not be shown"), f"{error.message} ({error.reason})", tone="error")
+        notice(
+            key,
+            _("This could not be shown"),
+            f"{said(error.message)} ({error.reason})",
+            tone="error",
+        )
 
 
 def banner() -> None:
@@ -176,7 +191,7 @@ def dialog(name: str) -> Callable[[Dialog], Dialog]:
 
 def open_dialog(name: str, **values: Any) -> None:
     """Open a dialog; for callbacks of components."""
-    st.session_state[DIALOG] = {"name": name, **values}
+    st.session_state[DIALOG] = {"name": name, "drawn": st.session_state[_DRAWN], **values}
     st.rerun(DIALOG)
 
 
@@ -186,10 +201,17 @@ def close_dialog() -> None:
 
 
 @st.fragment(key=DIALOG)
-def dialogs() -> None:
-    """Draw the open dialog; in a fragment of its own, so that a refresh of the page leaves it alone."""
+def dialogs(page: str) -> None:
+    """Draw the open dialog; in a fragment of its own, so that a refresh of the page leaves it alone.
+
+    It belongs to what ``page``, the last part of the address, shows: who goes back or on leaves it behind.
+    """
+    drawn = (page, *(param(name) for name in ("dag_id", "run_id", "task_id", "map_index", "asset")))
+    st.session_state[_DRAWN] = drawn
     values = st.session_state.get(DIALOG)
-    if values is not None:
+    if values is not None and values["drawn"] != drawn:
+        close_dialog()
+    elif values is not None:
         _dialogs[values["name"]](values)
 
 
@@ -204,7 +226,7 @@ def act(action: Callable[[], Any], done: str) -> None:
     try:
         action()
     except ApiError as error:
-        say(_("**Not done:** {message}", message=error.message), failed=True)
+        say(_("**Not done:** {message}", message=said(error.message)), failed=True)
     else:
         say(done)
 
@@ -231,10 +253,6 @@ _STYLE = """<style>
 [data-testid="stCode"] .token.comment { color: color-mix(in oklab, currentColor 72%, transparent); }
 .st-key-doc h1 { font-size: 1.55rem; } .st-key-doc h2 { font-size: 1.3rem; } .st-key-doc h3 { font-size: 1.12rem; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
-[data-testid="stDialog"] [data-testid="stToolbar"]::before {
-  content: ""; flex: none; width: 126px; height: 32px; margin: 0 6px 0 1.75rem; background: url(assets/DIGEST/logo.svg) no-repeat;
-}
-[data-testid="stVerticalBlock"] { gap: .9rem; }
 </style>"""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from boraflow.api.model.v1.run_pb2 import Attempt
 from boraflow_ui import dag_data, data, states
 from boraflow_ui.components import link
-from boraflow_ui.frame import milliseconds
+from boraflow_ui.frame import micro_milliseconds, milliseconds
 from boraflow_ui.tables import task_label
 
 #: Times of an attempt, in their order; what lies between two is a phase.
@@ -73,7 +73,7 @@ def _row(run: data.Run, task: data.TaskInstance, tries: list[Attempt]) -> dict[s
                 "n": a.try_number,
                 "kind": states.KIND[a.kind],
                 "s": states.OUTCOME[a.outcome] if a.outcome else "running",
-                "t": [milliseconds(a, name) for name in _TIMES],
+                "t": [micro_milliseconds(a, name) for name in _TIMES],
                 "on": a.executor_name,
             }
             for a in tries

@@ -533,6 +533,45 @@ def delete_variable(values: dict[str, Any]) -> None:
     )
 
 
+@dialog("test_connection")
+def test_connection(values: dict[str, Any]) -> None:
+    """Try a connection and say how it went."""
+    conn_id = values["conn_id"]
+
+    @st.dialog(_("Test the connection {name}", name=conn_id), on_dismiss=close_dialog)
+    def show() -> None:
+        st.caption(
+            _(
+                "Its hook connects from the metastore's host; a task connects from its executor's, which may see another network."
+            )
+        )
+        place = st.empty()
+        if "tested" not in values:
+            place.info(_("Connecting…"))
+            try:
+                answer = data.source().records.test_connection(conn_id)
+                values["tested"] = (answer.works, answer.message)
+            except ApiError as error:
+                values["tested"] = (False, error.message)
+        works, message = values["tested"]
+        if works:
+            place.success(_("It works: {message}", message=plain(message)))
+        else:
+            place.error(_("It does not work: {message}", message=plain(message)))
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            if st.button(_("Close"), key="test_close"):
+                close_dialog()
+                st.rerun()
+            st.button(
+                _("Test again"),
+                type="primary",
+                key="test_again",
+                on_click=lambda: values.pop("tested", None),
+            )
+
+    show()
+
+
 @dialog("delete_connection")
 def delete_connection(values: dict[str, Any]) -> None:
     """Ask once."""

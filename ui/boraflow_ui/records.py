@@ -6,6 +6,7 @@ variable, and only an admin sees tokens. What is remembered of them is remembere
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -149,6 +150,20 @@ class Records:
             "connection", lambda: self._connections.SetConnection(request, timeout=WRITE_SECONDS)
         )
 
+    def test_connection(self, conn_id: str) -> connection_pb.TestConnectionResponse:
+        """Try a connection from the metastore's host.
+
+        Raises:
+            ApiError: it cannot be tried at all.
+        """
+        request = connection_pb.TestConnectionRequest(conn_id=conn_id)
+        answer: list[connection_pb.TestConnectionResponse] = []
+        self._write(
+            "connection",
+            lambda: answer.append(self._connections.TestConnection(request, timeout=30.0)),
+        )
+        return answer[0]
+
     def delete_connection(self, conn_id: str) -> None:
         """Delete a connection."""
         request = connection_pb.DeleteConnectionRequest(
@@ -254,6 +269,25 @@ class People:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Person | None]] = {}
+
+    def sign_in(self, id_token: str) -> token_pb.SignInResponse:
+        """Return a session for the person of an ID token.
+
+        Raises:
+            ApiError: the metastore does not accept it, gives the person no role, or does not answer.
+        """
+        try:
+            with session.act_as(None):
+                return self._tokens.SignIn(token_pb.SignInRequest(id_token=id_token), timeout=15.0)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+
+    def sign_out(self, secret: str) -> None:
+        """End a person's session; other tokens stay."""
+        with self._lock:
+            self._known.pop(session.short(secret), None)
+        with contextlib.suppress(grpc.RpcError), session.act_as(None):
+            self._tokens.SignOut(token_pb.SignOutRequest(secret=secret), timeout=5.0)
 
     def of(self, secret: str | None) -> Person | None:
         """Return who holds a token (``None``: the dashboard itself), or ``None`` when nobody does.

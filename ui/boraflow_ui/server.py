@@ -37,7 +37,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from boraflow import logs
 from boraflow.config import ConfigError, UiSettings
 from boraflow.rpc.errors import ApiError
-from boraflow_ui import asset_data, data, dependencies, layout, login, messages, theme
+from boraflow_ui import (
+    asset_data,
+    data,
+    dependencies,
+    layout,
+    login,
+    messages,
+    oidc,
+    task_states,
+    theme,
+)
 from boraflow_ui.asset_files import ASSETS, assets_digest
 
 logger = logging.getLogger(__name__)
@@ -265,6 +275,29 @@ async def log_text(request: Request) -> Response:
     )
 
 
+async def xcom(request: Request) -> Response:
+    """Send the JSON text of one XCom as a file."""
+    query = request.query_params
+    try:
+        task_id, key = query["task_id"], query["key"]
+        where = (query["dag_id"], query["run_id"], task_id, int(query.get("map_index", "-1")))
+    except (ValueError, KeyError):
+        return PlainTextResponse("dag_id, run_id, task_id and key are needed", 400)
+    try:
+        found = await asyncio.to_thread(data.source().xcom, *where, key)
+    except ApiError as error:
+        return PlainTextResponse(error.message, 404 if "NOT_FOUND" in error.reason else 502)
+    name = quote(f"{task_id}-{key}.json", safe="")
+    return Response(
+        found.value_json,
+        media_type="application/json",
+        headers={
+            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+            "Cache-Control": "no-store",
+        },
+    )
+
+
 async def _dependencies(focus: str) -> Response:
     """Send the layout of the graph of DAGs; its address has a digest of the shape."""
 
@@ -293,6 +326,24 @@ async def graph(request: Request) -> Response:
         return PlainTextResponse("version is a number", 400)
     try:
         body = await asyncio.to_thread(data.source().layout, dag_id, version, closed)
+    except ApiError as error:
+        return PlainTextResponse(error.message, 404 if "NOT_FOUND" in error.reason else 502)
+    return Response(
+        body,
+        media_type="application/json",
+        headers={"Cache-Control": "private, max-age=86400, immutable" if version else "no-store"},
+    )
+
+
+async def grid(request: Request) -> Response:
+    """Send the rows of a DAG version's grid: the same for ever, so browsers keep them."""
+    query = request.query_params
+    try:
+        version = int(query.get("version", "0"))
+    except ValueError:
+        return PlainTextResponse("version is a number", 400)
+    try:
+        body = await asyncio.to_thread(task_states.rows, query.get("dag_id", ""), version)
     except ApiError as error:
         return PlainTextResponse(error.message, 404 if "NOT_FOUND" in error.reason else 502)
     return Response(
@@ -334,11 +385,14 @@ def build_app() -> st.App:
         routes=[
             *(Route(f"/{page}", index) for page in PAGES),
             *login.ROUTES,
+            *oidc.routes(data.source().settings),
             Route("/favicon.png", favicon),
             Route("/assets/{digest}/{name}", asset),
             WebSocketRoute("/live", live),
             WebSocketRoute("/log", log),
             Route("/graph", graph),
+            Route("/xcom", xcom),
+            Route("/grid", grid),
             Route("/log/piece", log_piece),
             Route("/log/text", log_text),
         ],
@@ -402,6 +456,7 @@ def run(settings: UiSettings) -> None:
     """
     config = options(settings)
     login.is_required(settings)
+    oidc.check(settings)
     claim(settings.address)
     try:
         logs.configure("ui", settings.log_level, settings.log_json)

@@ -11,6 +11,7 @@ from boraflow_ui import states
 from boraflow_ui.components import link, mount
 from boraflow_ui.frame import milliseconds
 from boraflow_ui.messages import N_, _
+from boraflow_ui.sentences import schedule
 
 
 def heading(key: str, text: str) -> None:
@@ -75,7 +76,7 @@ def schedule_words(dag: Dag) -> tuple[str, str]:
     if not written:
         return _("By hand only"), ""
     zone = f" {dag.timezone}" if dag.timezone not in ("", "UTC") else ""
-    words = dag.schedule_description or written
+    words = schedule(dag.schedule_description, written)
     return words, f"{written}{zone}" if words != written or zone else ""
 
 

@@ -15,7 +15,7 @@ from boraflow_ui import dag_data, data, params
 from boraflow_ui.components import link
 from boraflow_ui.dialog_parts import bullets, done, plain
 from boraflow_ui.frame import close_dialog, dialog, problem
-from boraflow_ui.messages import _
+from boraflow_ui.messages import N_, _
 
 
 @dialog("trigger")
@@ -38,7 +38,8 @@ def trigger(values: dict[str, Any]) -> None:
             how = (
                 st.segmented_control(
                     _("Configuration"),
-                    ["Form", "JSON"],
+                    [N_("Form"), "JSON"],
+                    format_func=_,
                     default="Form",
                     key="trigger_how",
                     label_visibility="collapsed",
@@ -86,7 +87,8 @@ def trigger(values: dict[str, Any]) -> None:
         if check or go:
             st.session_state["trigger_tried"] = values.setdefault("token", str(uuid.uuid4()))
         if wrong:
-            if st.session_state.get("trigger_tried") == values.get("token"):
+            # Nobody is blamed for a form that they have not sent yet.
+            if "token" in values and st.session_state.get("trigger_tried") == values["token"]:
                 said.error(bullets(wrong))
             return
         try:

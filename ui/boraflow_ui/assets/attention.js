@@ -6,7 +6,7 @@ import { _, ago, bothZones, component, h, icon, reconcile, span, word } from "./
 function strip(items) {
   const most = Math.max(1, ...items.map((r) => r.d ?? 0));
   return h("span", { class: "strip" }, items.map((r) => {
-    const a = h("a", { href: r.href, "data-s": r.s, "data-tip": "", "aria-label": `${word(r.s)} run` });
+    const a = h("a", { href: r.href, "data-s": r.s, "data-tip": "", "aria-label": _("Run {name}: {state}", { name: r.id, state: word(r.s) }) });
     a._tip = () => [word(r.s), r.id, bothZones(r.at).split("\n")[0], ...(r.d === null ? [] : [span(r.d)])];
     a.append(h("i", { style: { height: `${r.d === null ? 22 : Math.max(4, Math.round((22 * r.d) / most))}px` } }));
     return a;

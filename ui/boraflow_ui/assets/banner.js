@@ -9,7 +9,7 @@ export default component((root) => {
       root.classList.toggle("gone", !items.length);
       reconcile(list, items, (i) => i.title, (i) =>
         h("div", { class: `banner ${i.tone}` }, icon("warn"),
-          h("div", {}, h("b", {}, i.title), i.since ? [" since ", moment(i.since)] : "", h("p", {}, i.text),
+          h("div", {}, h("b", {}, i.title), i.since ? [" ", moment(i.since)] : "", h("p", {}, i.text),
             i.code ? h("code", {}, i.code) : null)));
     },
   };

@@ -134,6 +134,7 @@ const ICONS = {
   plug: "M6 2.5V5M10 2.5V5M4.5 5h7v2.5a3.5 3.5 0 0 1-7 0zM8 11v3",
   upload: "M8 10.5V3M4.5 6L8 2.5 11.5 6M3 13.5h10",
   key: "M10.3 9.2a3.2 3.2 0 1 0-3-2.2L2.5 11.8v1.7h2v-1.4h1.5v-1.5h1.4l.9-.9c.6.3 1.3.4 2 .3zM10.8 5.7v.1",
+  out: "M9 2.5h4.5V7M13.5 2.5L7.5 8.5M6.5 3.5h-4v10h10v-4",
   star: "M8 2.2l1.8 3.7 4 .6-2.9 2.8.7 4L8 11.4l-3.6 1.9.7-4L2.2 6.5l4-.6z",
   note: "M3 2.5h10v8l-3 3H3zM13 10.5h-3v3M5.5 6h5M5.5 8.5h3",
   log: "M3 3.5h10M3 6.5h10M3 9.5h6M3 12.5h8",
@@ -217,7 +218,7 @@ export function shortStamp(ms) {
 }
 export function bothZones(ms) {
   const utc = `${full(wall(ms, false))}.${String(new Date(ms).getUTCMilliseconds()).padStart(3, "0")} UTC`;
-  const local = `${full(wall(ms, true))} ${_("local ({zone})", { zone })}`;
+  const local = [full(wall(ms, true)), _("local ({zone})", { zone })].join(" ");
   return ownZone ? `${local}\n${utc}` : `${utc}\n${local}`;
 }
 export function span(ms) {
@@ -279,6 +280,11 @@ const WORDS = {
   cancelled: _("cancelled"), rescheduled: _("rescheduled"), fired: _("fired"), open: _("open"), online: _("online"),
   draining: _("draining"), offline: _("offline"), paused: _("paused"), active: _("active"), completed: _("completed"),
 };
+const RUN_KINDS = {
+  manual: _("manual"), scheduled: _("scheduled"), backfill: _("backfill"), asset_triggered: _("asset triggered"),
+  operator_triggered: _("operator triggered"),
+};
+export const kindWord = (kind) => RUN_KINDS[kind] ?? kind.replaceAll("_", " ");
 export const word = (state) => WORDS[state] ?? state.replaceAll("_", " ");
 export const CODES = { n: "none", c: "scheduled", q: "queued", r: "running", x: "restarting", y: "up_for_retry",
   p: "up_for_reschedule", d: "deferred", a: "awaiting_input", s: "success", f: "failed", k: "skipped",

@@ -51,7 +51,7 @@ export default component((root) => {
       months.replaceChildren(...labels);
       days.replaceChildren(...cells);
       const all = Object.values(total).reduce((a, b) => a + b, 0);
-      sum.replaceChildren(h("b", { class: "num" }, `${all.toLocaleString("en")} run${all === 1 ? "" : "s"}`),
+      sum.replaceChildren(h("b", { class: "num" }, ngettext("{n} run", "{n} runs", all)),
         ...ORDER.filter((k) => total[k]).map((k) => h("span", {}, h("i", { "data-s": k }), `${total[k].toLocaleString("en")} ${word(k)}`)));
     },
   };

@@ -36,7 +36,7 @@ export default component((root) => {
       mean.hidden = !d.mean;
       if (d.mean) {
         mean.style.bottom = `${(100 * d.mean) / most}%`;
-        mean.setAttribute("data-label", `median ${say(d.mean)}`);
+        mean.setAttribute("data-label", _("median {t}", { t: say(d.mean) }));
       }
       reconcile(bars, d.bars, (b) => b.key, (b) => h(b.href ? "a" : "span", { class: "ch-bar", "data-tip": "", role: "listitem" }), (el, b) => {
         if (b.href) el.setAttribute("href", b.href);
@@ -49,7 +49,9 @@ export default component((root) => {
         const parts = b.parts.filter(([, v]) => v);
         [...bars.children[i].children].forEach((el, k) => (el.style.height = `${(100 * parts[k][1]) / most}%`));
       });
-      const every = Math.max(1, Math.ceil(d.bars.length / 8));
+      // As many as there is room for.
+      const wide = Math.min(46, (axis.clientWidth || 700) / Math.max(1, d.bars.length));
+      const every = Math.max(1, Math.ceil(88 / wide));
       axis.replaceChildren(...d.bars.map((b, i) => h("span", {}, i % every ? "" : shortStamp(b.at).replace(/(\d\d:\d\d):\d\d$/, "$1"))));
       bars.classList.toggle("dense", d.bars.length > 60);
       empty.hidden = d.bars.some((b) => total(b) > 0);

@@ -1,6 +1,6 @@
 // The dates that a backfill would run, as a row of days: months apart, weeks in columns when there are many.
 // Data: {dates: [ms], backwards}.
-import { component, h, shortStamp, stamp } from "./base.js";
+import { _, component, h, shortStamp, stamp } from "./base.js";
 
 const MOST = 120;
 
@@ -9,6 +9,6 @@ export default component((root) => ({
     const order = backwards ? [...dates].reverse() : dates;
     const line = (ms) => h("span", { class: "date num", "data-tip": `${stamp(ms)} UTC` }, stamp(ms).slice(0, 16).replace(" 00:00", ""));
     root.replaceChildren(h("div", { class: "dates" }, order.slice(0, MOST).map(line),
-      order.length > MOST ? h("span", { class: "muted" }, `… and ${(order.length - MOST).toLocaleString("en")} more, to ${shortStamp(order.at(-1))}`) : ""));
+      order.length > MOST ? h("span", { class: "muted" }, _("… and {n} more, to {day}", { n: (order.length - MOST).toLocaleString("en"), day: shortStamp(order.at(-1)) })) : ""));
   },
 }));

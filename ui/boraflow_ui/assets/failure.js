@@ -24,7 +24,7 @@ export function frames(text) {
   return out.map((f) => ({ ...f, own: !LIBRARY.test(f.file), file: f.file.replace(/^.*\/bundles\/trees\/[0-9a-f]+\//, "") }));
 }
 
-const shown = (f) => h("li", {}, h("div", {}, h("b", { class: "mono" }, `${f.file}:${f.line}`), f.name ? h("span", { class: "muted" }, ` ${_("in {name}", { name: f.name })}`) : ""),
+const shown = (f) => h("li", {}, h("div", {}, h("b", { class: "mono" }, `${f.file}:${f.line}`), f.name ? h("span", { class: "muted" }, " ", _("in {name}", { name: f.name })) : ""),
   f.code.length ? h("pre", {}, f.code.join("\n")) : "");
 
 export default component((root) => {

@@ -1,6 +1,7 @@
 // The graph of a DAG: laid out by the server once per version and set of folded groups, drawn as SVG, coloured by
 // the states of a run. Zoom with the wheel, move by dragging, click a task to open it.
-// Data: {layout (URL), dag_id, run_id, states: {task: state}, mapped: {task: {state: n}}, hrefs}.
+// Data: {layout (URL), dag_id, run_id, states: {task: state}, mapped: {task: {state: n}}, hrefs?, find?: what the search
+// says, held?: {node: what holds it up}}.
 import { _, ngettext, component, counts, go, h, icon, open, ORDER, s, state, withParams, word, worst } from "./base.js";
 
 const MIN = 0.04, MAX = 2.5;
@@ -29,8 +30,8 @@ export default component((root, self) => {
   const find = h("input", { type: "search", placeholder: _("Find a task"), "aria-label": _("Find a task"), spellcheck: "false" });
   const tool = (name, title, act) => h("button", { class: "iconbutton", type: "button", title, "aria-label": title, onclick: act }, icon(name));
   const groupTools = h("span", { class: "gr-groups", hidden: true },
-    h("button", { class: "button small", type: "button", onclick: () => go(withParams({ closed: layout.groups.join(",") }), { replace: true }) }, "Fold all"),
-    h("button", { class: "button small", type: "button", onclick: () => go(withParams({ closed: "-" }), { replace: true }) }, "Open all"));
+    h("button", { class: "button small", type: "button", onclick: () => go(withParams({ closed: layout.groups.join(",") }), { replace: true }) }, _("Fold all")),
+    h("button", { class: "button small", type: "button", onclick: () => go(withParams({ closed: "-" }), { replace: true }) }, _("Open all")));
   const mini = h("canvas", { class: "gr-mini", width: "180", height: "110", hidden: true, "aria-hidden": "true" });
   const legend = h("div", { class: "gr-legend" });
   const box = h("div", { class: "graph" },
@@ -115,11 +116,48 @@ export default component((root, self) => {
   };
   svg.addEventListener("pointerup", drop);
   svg.addEventListener("pointercancel", drop);
+  // To the nearest task that way; what lies askew counts as farther.
+  function step(from, [dx, dy]) {
+    const x = from.x + from.w / 2, y = from.y + from.h / 2;
+    let best = null, least = Infinity;
+    for (const n of nodes.values()) {
+      const ax = n.x + n.w / 2 - x, ay = n.y + n.h / 2 - y;
+      const along = ax * dx + ay * dy, askew = Math.abs(ax * dy) + Math.abs(ay * dx);
+      if (n === from || along < 4 || along + 2 * askew >= least) continue;
+      [best, least] = [n, along + 2 * askew];
+    }
+    if (best) focusOn(best);
+  }
+  // One task takes part in the page's order of focus, the others are reached from it.
+  function focusOn(n) {
+    for (const other of nodes.values()) other.el.setAttribute("tabindex", other === n ? "0" : "-1");
+    n.el.focus({ preventScroll: true });
+    const { w, h: hh } = size(), left = n.x * view.k + view.x, top = n.y * view.k + view.y;
+    if (left < 0 || top < 0 || left + n.w * view.k > w || top + n.h * view.k > hh) {
+      view = { ...view, x: w / 2 - (n.x + n.w / 2) * view.k, y: hh / 2 - (n.y + n.h / 2) * view.k };
+      apply();
+    }
+  }
   svg.addEventListener("keydown", (e) => {
-    const step = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[e.key];
-    if (step) {
+    const from = [...nodes.values()].find((n) => n.el === e.target);
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[e.key];
+    if (from && way) {
       e.preventDefault();
-      view = { ...view, x: view.x + step[0], y: view.y + step[1] };
+      step(from, way);
+      return;
+    }
+    if (from && from.kind === "closed" && e.key === "Enter") {
+      toggle(from.id);
+      return;
+    }
+    if (e.target === svg && e.key === "Enter" && nodes.size) {
+      focusOn(nodes.get(center()) ?? [...nodes.values()].find((n) => n.state === "failed") ?? nodes.values().next().value);
+      return;
+    }
+    const pan = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[e.key];
+    if (pan) {
+      e.preventDefault();
+      view = { ...view, x: view.x + pan[0], y: view.y + pan[1] };
       apply();
     } else if (e.key === "+" || e.key === "=") zoom(1.3);
     else if (e.key === "-") zoom(1 / 1.3);
@@ -211,6 +249,7 @@ export default component((root, self) => {
       a.addEventListener("pointerleave", () => near(n.id, false));
       const it = { ...n, el: a, state: null };
       a._tip = () => tip(it);
+      a.setAttribute("tabindex", nodes.size ? "-1" : "0");
       nodes.set(n.id, it);
       world.append(a);
     }
@@ -225,10 +264,13 @@ export default component((root, self) => {
     }
     nodes.get(id)?.el.classList.toggle("near", on);
   }
+  // In the graph of DAGs and assets an id has its kind before it.
+  const named = (n) => (data.hrefs ? n.label : n.id);
   function tip(n) {
-    const out = [n.id];
+    const out = [named(n)];
     if (n.tip) out.push(n.tip);
     if (n.state) out.push(word(n.state));
+    if (data.held?.[n.id]) out.push(data.held[n.id]);
     const c = countsOf(n);
     if (c) out.push(Object.entries(c).map(([k, v]) => `${v} ${word(k)}`).join(", "));
     return out;
@@ -248,16 +290,18 @@ export default component((root, self) => {
       const c = countsOf(n);
       const st = n.kind === "closed" ? (c ? worst(Object.keys(c)) : null) : data.states[n.id] ?? null;
       if (st) used.add(st);
-      const text = JSON.stringify([st, c, data.run_id]);
+      const held = data.held?.[n.id] ?? null;
+      const text = JSON.stringify([st, c, data.run_id, held]);
       if (n.painted === text) continue;
       n.painted = text;
       n.state = st;
       st ? n.el.setAttribute("data-s", st) : n.el.removeAttribute("data-s");
       const href = n.kind === "closed" ? null : taskHref(n.id);
       href ? n.el.setAttribute("href", href) : n.el.removeAttribute("href");
-      n.el.setAttribute("aria-label", `${n.id}${st ? `: ${word(st)}` : ""}`);
+      n.el.setAttribute("aria-label", [named(n), st ? word(st) : "", held].filter(Boolean).join(": "));
+      n.el.classList.toggle("held", !!held);
       const total = c ? Object.values(c).reduce((a, b) => a + b, 0) : 0;
-      const sub = n.kind === "closed" ? ngettext("{n} task", "{n} tasks", n.members.length) : n.mapped ? (c ? `${n.sub} [${total}]` : `${n.sub} [ ]`) : n.sub;
+      const sub = n.kind === "closed" ? ngettext("{n} task", "{n} tasks", n.members.length) : held ?? (n.mapped ? (c ? `${n.sub} [${total}]` : `${n.sub} [ ]`) : n.sub);
       n.el.querySelector(".sub").textContent = cut(sub, n.w - 40, 5.9);
       n.el.classList.toggle("counted", !!c);
       const parts = n.el.querySelector(".parts");
@@ -273,6 +317,7 @@ export default component((root, self) => {
         }
       }
     }
+    for (const e of edges) e.el.classList.toggle("held", !!data.held?.[e.to] && (!!data.held[e.from] || data.states[e.from] === "failed"));
     legend.replaceChildren(...[...used].sort().map((st) => state(st)));
     search();
   }
@@ -302,6 +347,10 @@ export default component((root, self) => {
   return {
     async update(next) {
       data = next;
+      if (next.find) {
+        find.placeholder = next.find;
+        find.setAttribute("aria-label", next.find);
+      }
       if (next.layout !== url) {
         const wanted = (url = next.layout);
         box.classList.add("loading");

@@ -1,20 +1,23 @@
-// Runs (columns, newest at the right) by tasks (rows). A cell is one letter of a row's string; groups fold.
-// Data: {dag_id, runs: [{id, href, s, at, d, type}], rows: [{id, label, depth, group?, parent, mapped?, tip}],
-// cells: ["ssf.", ...], mapped: {"row:run": {state: n}}}.
-import { _, ngettext, bothZones, CODES, component, counts, go, h, icon, open, reconcile, span, state, word, worst } from "./base.js";
+// Runs (columns, newest at the right) by tasks (rows). A cell is one letter of a row's string; groups fold. Only the rows
+// in sight are in the document, so that a thousand tasks cost what forty do.
+// Data: {dag_id, layout (URL of the rows: [{id, label, depth, group?, parent, mapped?, tip}]), runs: [{id, href, s, at, d,
+// type}], cells: ["ssf.", ...], mapped: {"row:run": {state: n}}}.
+import { _, ngettext, bothZones, CODES, component, counts, go, kindWord, h, icon, open, reconcile, span, state, word, worst } from "./base.js";
 
 const PITCH = 18;
+const ROW = 20, ABOVE = 4, BELOW = 6; // pixels, as in the style sheet
+const SIGHT = 860, SPARE = 12; // the greatest height, and rows drawn beyond it
 
 export default component((root) => {
   const bars = h("div", { class: "g-bars" });
   const corner = h("div", { class: "g-corner" });
   const body = h("div", { class: "g-body" });
-  const box = h("div", { class: "g-box", tabindex: "0", role: "region", "aria-label": _("States of tasks by run") },
-    h("div", { class: "g-head" }, corner, bars), body);
+  const head = h("div", { class: "g-head" }, corner, bars);
+  const box = h("div", { class: "g-box", tabindex: "0", role: "region", "aria-label": _("States of tasks by run") }, head, body);
   const legend = h("div", { class: "g-legend" });
   root.append(h("div", { class: "grid" }, box, legend));
 
-  let d = null, folded = null, focus = null, at = { row: 0, col: 0 };
+  let d = null, rows = null, url = null, folded = null, focus = null, at = { row: 0, col: 0 };
   const store = () => `boraflow.grid.${d.dag_id}`;
 
   function loadFolded() {
@@ -22,7 +25,7 @@ export default component((root) => {
       const kept = sessionStorage.getItem(store());
       if (kept) return new Set(JSON.parse(kept));
     } catch { /* no storage: nothing is kept */ }
-    return new Set(d.rows.length > 150 ? d.rows.filter((r) => r.group && !r.depth).map((r) => r.id) : []);
+    return new Set(rows.length > 150 ? rows.filter((r) => r.group && !r.depth).map((r) => r.id) : []);
   }
   function fold(id) {
     folded.has(id) ? folded.delete(id) : folded.add(id);
@@ -34,7 +37,7 @@ export default component((root) => {
   corner.addEventListener("click", (e) => {
     const b = e.target.closest("button");
     if (!b) return;
-    folded = new Set(b.name === "fold" ? d.rows.filter((r) => r.group).map((r) => r.id) : []);
+    folded = new Set(b.name === "fold" ? rows.filter((r) => r.group).map((r) => r.id) : []);
     try {
       sessionStorage.setItem(store(), JSON.stringify([...folded]));
     } catch { /* as above */ }
@@ -43,7 +46,7 @@ export default component((root) => {
 
   function visible() {
     const hidden = new Set(), out = [];
-    for (const [i, r] of d.rows.entries()) {
+    for (const [i, r] of rows.entries()) {
       if (r.parent && (hidden.has(r.parent) || folded.has(r.parent))) {
         if (r.group) hidden.add(r.id);
         continue;
@@ -54,10 +57,10 @@ export default component((root) => {
   }
   // A group's cell stands for all tasks under it.
   function members() {
-    const rows = new Map(d.rows.map((r) => [r.id, r])), out = new Map();
-    d.rows.forEach((r, i) => {
+    const named = new Map(rows.map((r) => [r.id, r])), out = new Map();
+    rows.forEach((r, i) => {
       if (r.group) return;
-      for (let p = r.parent; p; p = rows.get(p)?.parent) out.get(p)?.push(i) ?? out.set(p, [i]);
+      for (let p = r.parent; p; p = named.get(p)?.parent) out.get(p)?.push(i) ?? out.set(p, [i]);
     });
     return out;
   }
@@ -98,11 +101,11 @@ export default component((root) => {
   function draw() {
     groups = members();
     shown = visible();
-    const hasGroups = d.rows.some((r) => r.group);
+    const hasGroups = rows.some((r) => r.group);
     const top = Math.max(1, ...d.runs.map((r) => r.d ?? 0));
     box.style.setProperty("--runs", d.runs.length);
     corner.replaceChildren(
-      h("span", { class: "muted" }, ngettext("{n} task", "{n} tasks", d.rows.filter((r) => !r.group).length)),
+      h("span", { class: "muted" }, ngettext("{n} task", "{n} tasks", rows.filter((r) => !r.group).length)),
       hasGroups ? h("button", { class: "link", name: "fold", type: "button" }, _("Fold all")) : "",
       hasGroups ? h("button", { class: "link", name: "open", type: "button" }, _("Open all")) : "",
       h("span", { class: "scale" }, h("i", {}, span(top)), h("i", {}, span(top / 2))),
@@ -117,9 +120,21 @@ export default component((root) => {
         a.setAttribute("aria-label", _("Run {name}: {state}", { name: r.id, state: word(r.s) }));
         a.firstChild.style.height = `${r.d === null ? 4 : Math.max(4, Math.round((52 * r.d) / top))}px`;
         a.lastChild.textContent = { manual: "m", backfill: "b", asset_triggered: "a", operator_triggered: "t", asset_materialization: "a" }[r.type] ?? "";
-        a._tip = () => [r.id, `${word(r.s)} · ${word(r.type)}`, bothZones(r.at).split("\n")[0], ...(r.d === null ? [] : [span(r.d)])];
+        a._tip = () => [r.id, `${word(r.s)} · ${kindWord(r.type)}`, bothZones(r.at).split("\n")[0], ...(r.d === null ? [] : [span(r.d)])];
       });
-    reconcile(body, shown.map((r) => ({ r, cells: cellsOf(r), folded: folded.has(r.id), m: r.mapped ? d.runs.map((_, j) => d.mapped[`${r.i}:${j}`] ?? 0) : 0 })), (x) => x.r.id,
+    drawRows();
+    const used = [...new Set(d.cells.join(""))].map((letter) => CODES[letter]).filter(Boolean);
+    legend.replaceChildren(...used.sort().map((s) => state(s)));
+  }
+  // The rows in sight, and a few around them; the others are only as high as they would be.
+  function drawRows() {
+    const top = box.scrollTop / ROW;
+    const first = Math.max(0, Math.min(shown.length, Math.floor(top)) - SPARE);
+    const last = Math.min(shown.length, Math.ceil(top + SIGHT / ROW) + SPARE);
+    body.style.paddingTop = `${ABOVE + ROW * first}px`;
+    body.style.paddingBottom = `${BELOW + ROW * (shown.length - last)}px`;
+    body.dataset.first = String(first);
+    reconcile(body, shown.slice(first, last).map((r) => ({ r, cells: cellsOf(r), folded: folded.has(r.id), m: r.mapped ? d.runs.map((_, j) => d.mapped[`${r.i}:${j}`] ?? 0) : 0 })), (x) => x.r.id,
       () => h("div", { class: "g-row" }, h("div", { class: "g-label" }), h("div", { class: "g-cells" })),
       (el, { r, cells, folded: shut, m }) => {
         const [label, line] = el.children;
@@ -143,9 +158,14 @@ export default component((root) => {
           cell._tip ??= () => tipOf(el._row, j);
         });
       });
-    const used = [...new Set(shown.flatMap((r) => cellsOf(r)).filter(Boolean))];
-    legend.replaceChildren(...used.sort().map((s) => state(s)));
   }
+  let asked = 0;
+  box.addEventListener("scroll", () => {
+    asked ||= requestAnimationFrame(() => {
+      asked = 0;
+      if (d && rows) drawRows();
+    });
+  });
   function mappedCount(list) {
     const last = [...list].reverse().find(Boolean);
     return last ? Object.values(last).reduce((a, b) => a + b, 0) : "?";
@@ -170,7 +190,12 @@ export default component((root) => {
 
   function mark() {
     focus?.classList.remove("focus");
-    focus = body.children[at.row]?.querySelector(".g-cells").children[at.col];
+    // Its row comes into sight first: only what is in sight is there.
+    const y = ABOVE + ROW * at.row, high = box.clientHeight - head.offsetHeight;
+    if (y < box.scrollTop) box.scrollTop = y;
+    else if (y + ROW > box.scrollTop + high) box.scrollTop = y + ROW - high;
+    drawRows();
+    focus = body.children[at.row - Number(body.dataset.first)]?.querySelector(".g-cells").children[at.col];
     focus?.classList.add("focus");
     focus?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
@@ -191,12 +216,33 @@ export default component((root) => {
   box.addEventListener("blur", () => focus?.classList.remove("focus"));
 
   return {
-    update(data) {
+    async update(data) {
       const other = d?.dag_id !== data.dag_id;
       d = data;
-      if (other) folded = loadFolded();
+      if (data.layout !== url) {
+        const wanted = (url = data.layout);
+        rows = null;
+        let got;
+        try {
+          const answer = await fetch(new URL(wanted, document.baseURI));
+          if (!answer.ok) throw new Error(await answer.text());
+          got = await answer.json();
+        } catch (error) {
+          if (url !== wanted) return;
+          url = null;
+          legend.replaceChildren(h("span", { class: "muted" }, _("The grid could not be loaded: {error}", { error: error.message })));
+          return;
+        }
+        if (url !== wanted) return;
+        rows = got;
+        folded = null;
+      }
+      // A refresh that came before the rows waits for them.
+      if (!rows || d.cells.length !== rows.length) return;
+      const fresh = folded === null;
+      if (fresh) folded = loadFolded();
       draw();
-      if (other) requestAnimationFrame(() => (box.scrollLeft = box.scrollWidth));
+      if (fresh && other) requestAnimationFrame(() => (box.scrollLeft = box.scrollWidth));
     },
   };
 });

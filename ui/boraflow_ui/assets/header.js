@@ -8,9 +8,10 @@ export default component((root, self) => {
   const actions = h("div", { class: "actions" });
   const text = h("p", { class: "lead" });
   const facts = h("dl", { class: "facts" });
+  const links = h("nav", { class: "extralinks", "aria-label": _("Links") });
   const tabs = h("nav", { class: "tabs", "aria-label": _("Views") });
   root.append(h("header", { class: "head" },
-    crumbs, h("div", { class: "titleline" }, title, badges, h("div", { class: "grow" }), actions), text, facts, tabs));
+    crumbs, h("div", { class: "titleline" }, title, badges, h("div", { class: "grow" }), actions), text, facts, links, tabs));
   let last = {};
   const changed = (name, v) => {
     const now = JSON.stringify(v ?? null);
@@ -46,6 +47,13 @@ export default component((root, self) => {
         reconcile(facts, d.facts ?? [], (f) => f.label,
           (f) => h("div", {}, h("dt", {}, f.label), h("dd")),
           (el, f) => el.lastChild.replaceChildren(value(f.value)));
+      }
+      if (changed("links", d.links)) {
+        links.hidden = !d.links?.length;
+        links.replaceChildren(...(d.links ?? []).map((l) => {
+          const foreign = /^https?:/.test(l.href);
+          return h("a", { class: "button small", href: l.href, target: foreign ? "_blank" : null, rel: foreign ? "noopener noreferrer" : null, title: l.href }, icon(foreign ? "out" : "chevron"), l.label);
+        }));
       }
       if (changed("tabs", d.tabs)) {
         tabs.hidden = !d.tabs?.length;

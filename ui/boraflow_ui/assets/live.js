@@ -12,6 +12,15 @@ const connected = () => {
 export default component((root, self) => {
   let socket = null, address = null, seen = null, gone = false, retry = 0, timer = null, turn = null, dirty = false;
 
+  // What is said while Streamlit is at a run of its own (a dialog that closes) can be lost in it, and where nothing
+  // changes any more nothing would be said again. Once more after the last change costs little: answers are remembered.
+  let settled = null;
+  function changed() {
+    tell();
+    clearTimeout(settled);
+    settled = setTimeout(tell, 1500);
+  }
+
   let run = null, broken = false, again = null;
   function redraw(tries = 0) {
     clearTimeout(again);
@@ -55,7 +64,7 @@ export default component((root, self) => {
       }
       if (version === seen) return;
       seen = version;
-      tell();
+      changed();
     };
     own.onclose = () => {
       if (own !== socket || gone) return;
@@ -94,6 +103,7 @@ export default component((root, self) => {
       gone = true;
       clearTimeout(timer);
       clearTimeout(again);
+      clearTimeout(settled);
       document.removeEventListener("visibilitychange", look);
       socket?.close();
     },

@@ -2,6 +2,8 @@
 // knows the language before it draws, and a link pasted elsewhere does not carry them.
 // Data: {language, languages: {code: name}, user: {name, role} | null}.
 import { _, component, cookie, h, icon, ownZone, zone } from "./base.js";
+import { keys } from "./keys.js";
+import { native } from "./native.js";
 
 function keep(name, value) {
   document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax`;
@@ -9,19 +11,22 @@ function keep(name, value) {
 }
 
 export default component((root) => {
+  native();
   const box = h("div", { class: "menu" });
-  root.append(box);
+  const otherZone = () => keep("bora_zone", cookie("bora_zone") === "local" ? "utc" : "local");
+  const shortcuts = keys(otherZone);
+  root.append(box, shortcuts.list);
   return {
     update({ language, languages, user }) {
       const zones = h("button", {
         class: "menubutton", type: "button", "aria-pressed": String(ownZone),
         "aria-label": ownZone ? _("Times are local; show UTC") : _("Times are UTC; show local times"),
         "data-tip": ownZone ? _("Times in {zone}\nClick for UTC", { zone }) : _("Times in UTC\nClick for {zone}", { zone }),
-        onclick: () => keep("bora_zone", cookie("bora_zone") === "local" ? "utc" : "local"),
+        onclick: otherZone,
       }, icon("clock"), ownZone ? _("Local") : "UTC");
       const choice = h("select", { class: "menubutton", "aria-label": _("Language"), onchange: (e) => keep("bora_language", e.target.value) },
         Object.entries(languages).map(([code, name]) => h("option", { value: code, selected: code === language, lang: code }, name)));
-      box.replaceChildren(zones, choice,
+      box.replaceChildren(shortcuts.button, zones, choice,
         user ? h("span", { class: "whoami", "data-tip": _("Signed in as {name}\nRole: {role}", user) }, icon("user"), user.name) : "",
         h("a", {
           class: "menubutton", href: user ? "logout" : "login", "data-reload": "",
@@ -29,5 +34,6 @@ export default component((root) => {
           onclick: (e) => !user && (e.currentTarget.search = `?next=${encodeURIComponent((location.pathname.split("/").pop() || ".") + location.search)}`),
         }, user ? _("Sign out") : _("Sign in")));
     },
+    destroy: shortcuts.destroy,
   };
 });

@@ -13,7 +13,7 @@ export default component((root) => ({
         h("span", {}, _("Half")), h("span", {}, "95 %"), h("span", {}, _("Longest")), h("span", {}, _("Attempts"))),
       rows.map((r) => h("div", { class: `ph-row ${r.run ? "run" : ""}` },
         h("span", { class: "ph-name", "data-tip": r.tip }, r.label),
-        h("span", { class: "ph-bar", "data-tip": `${r.label}\n${_("Half: {t}", { t: span(r.p50) })}\n${_("95 %: {t}", { t: span(r.p95) })}\n${_("Longest: {t}", { t: span(r.max) })}` },
+        h("span", { class: "ph-bar", "data-tip": [r.label, _("Half: {t}", { t: span(r.p50) }), _("95 %: {t}", { t: span(r.p95) }), _("Longest: {t}", { t: span(r.max) })].join("\n") },
           ticks.map((t) => h("u", { style: { left: `${at(t, top)}%` } })),
           r.count ? [h("i", { class: "max", style: { width: `${at(r.max, top)}%` } }), h("i", { class: "p95", style: { width: `${at(r.p95, top)}%` } }), h("i", { class: "p50", style: { width: `${at(r.p50, top)}%` } })] : ""),
         r.count ? [h("span", { class: "num" }, span(r.p50)), h("span", { class: "num" }, span(r.p95)), h("span", { class: "num" }, span(r.max))] : [h("span", { class: "none" }, "–"), h("span", { class: "none" }, "–"), h("span", { class: "none" }, "–")],

@@ -1,12 +1,12 @@
 // A dense table. Cells that did not change are left alone, so that a refresh does not flicker.
-// Columns: {id, label, type, align, width}. Rows: {key, tone?, cells: {column id: value}}. With `bulk`, rows can be
+// Columns: {id, label, type, align, width, wide: only where there is room}. Rows: {key, tone?, cells: {column id: value}}. With `bulk`, rows can be
 // selected, and what is done to all selected is told as {id, keys}.
-import { _, component, counts, h, icon, length, moment, reconcile, span, state, word, bothZones, withParams } from "./base.js";
+import { _, ngettext, component, counts, h, icon, length, moment, reconcile, span, state, word, bothZones, withParams } from "./base.js";
 
 function strip(items) {
   const top = Math.max(1, ...items.map((r) => r.d ?? 0));
   return h("span", { class: "strip" }, items.map((r) => {
-    const a = h("a", { href: r.href, "data-s": r.s, "data-tip": "", "aria-label": `${word(r.s)} run` });
+    const a = h("a", { href: r.href, "data-s": r.s, "data-tip": "", "aria-label": _("Run {name}: {state}", { name: r.id, state: word(r.s) }) });
     a._tip = () => [word(r.s), r.id, bothZones(r.at).split("\n")[0], ...(r.d === null ? [] : [span(r.d)])];
     a.append(h("i", { style: { height: `${r.d === null ? 22 : Math.max(4, Math.round((22 * r.d) / top))}px` } }));
     return a;
@@ -57,7 +57,7 @@ export default component((root, self) => {
     }
     bulk.hidden = !selected.size;
     if (!selected.size) return;
-    bulk.replaceChildren(h("b", { class: "num" }, `${selected.size} selected`),
+    bulk.replaceChildren(h("b", { class: "num" }, ngettext("{n} selected", "{n} selected", selected.size)),
       ...acts.map((a) => h("button", { class: `button small ${a.kind ?? ""}`, type: "button", onclick: () => {
         self.c.setTriggerValue("action", { id: a.id, keys: keys.filter((k) => selected.has(k)), at: Date.now() });
         selected.clear();
@@ -110,7 +110,7 @@ export default component((root, self) => {
           selected.clear();
           if (on) for (const k of keys) selected.add(k);
           showSelected();
-        }))] : []), ...columns.map((c) => h("th", { class: c.align ?? "", style: c.width ? { width: c.width } : {}, scope: "col" }, c.label)));
+        }))] : []), ...columns.map((c) => h("th", { class: `${c.align ?? ""} ${c.wide ? "t-wide" : ""}`, style: c.width ? { width: c.width } : {}, scope: "col" }, c.label)));
         body.replaceChildren();
         body._known?.clear();
       }
@@ -118,7 +118,7 @@ export default component((root, self) => {
         (row) => h("tr", {}, acts ? h("td", { class: "t-pick" }, box(_("Select {name}", { name: row.key }), false, (on) => {
           on ? selected.add(row.key) : selected.delete(row.key);
           showSelected();
-        })) : null, columns.map((c) => h("td", { class: `${c.align ?? ""} t-${c.type}`, "data-label": c.label }))),
+        })) : null, columns.map((c) => h("td", { class: `${c.align ?? ""} t-${c.type} ${c.wide ? "t-wide" : ""}`, "data-label": c.label }))),
         (tr, row) => {
           tr.className = row.tone ?? "";
           tr._key = row.key;
@@ -140,10 +140,11 @@ export default component((root, self) => {
       const f = d.foot;
       foot.hidden = !f;
       if (f) {
+        const page = f.name ?? "after";
         foot.replaceChildren(
           h("span", { class: "muted" }, f.text ?? ""), h("span", { class: "grow" }),
-          f.first ? h("a", { class: "button small", href: withParams({ after: null }) }, _("First page")) : "",
-          f.next ? h("a", { class: "button small", href: withParams({ after: f.next }) }, _("Next page")) : "");
+          f.first ? h("a", { class: "button small", href: withParams({ [page]: null }) }, _("First page")) : "",
+          f.next ? h("a", { class: "button small", href: withParams({ [page]: f.next }) }, _("Next page")) : "");
       }
     },
   };

@@ -1,30 +1,28 @@
-// Named values: JSON folded out, lists of records as a table, pictures as pictures, text as it is.
-import { component, h, moment, reconcile } from "./base.js";
+// Named values: tables, pictures as pictures, text as it is. A long one is brought when its button is pressed.
+// Data: {items: [{key?, name, note?, at?, size?, download?, ask?, cut?, picture? | table?: {columns, rows, count} | text?}]}.
+import { _, component, h, here, icon, moment, reconcile, withParams } from "./base.js";
 
-const PICTURE = /^data:image\/(png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]+$/;
+const size = (n) => (n < 1024 ? _("{n} characters", { n }) : n < 1 << 20 ? _("{n} KiB", { n: (n / 1024).toFixed(n < 10240 ? 1 : 0) }) : _("{n} MiB", { n: (n / (1 << 20)).toFixed(1) }));
 
-function records(v) {
-  return Array.isArray(v) && v.length && v.length <= 500 && v.every((x) => x && typeof x === "object" && !Array.isArray(x)) &&
-    Object.keys(v[0]).length <= 30 && v.every((x) => Object.values(x).every((y) => y === null || typeof y !== "object"));
+function grid({ columns, rows }) {
+  const right = columns.map((_c, i) => rows.some((r) => typeof r[i] === "number") && rows.every((r) => typeof r[i] === "number" || r[i] === null));
+  const cell = (v, i) => h("td", { class: right[i] ? "right num" : v === null ? "none" : "" }, v === null || v === undefined ? "" : String(v));
+  return h("div", { class: "records", tabindex: "0", role: "region", "aria-label": _("Table") }, h("table", {},
+    h("thead", {}, h("tr", {}, columns.map((c, i) => h("th", { class: right[i] ? "right" : "" }, c)))),
+    h("tbody", {}, rows.map((r) => h("tr", {}, r.map(cell))))));
 }
-function show(item) {
-  if (item.text !== undefined) return h("pre", {}, item.text);
-  let v;
-  try {
-    v = JSON.parse(item.json);
-  } catch {
-    return h("pre", {}, item.json);
-  }
-  if (typeof v === "string") {
-    if (PICTURE.test(v)) return h("img", { src: v, alt: item.name });
-    return h("pre", {}, v);
-  }
-  if (records(v)) {
-    const columns = [...new Set(v.flatMap(Object.keys))];
-    return h("div", { class: "records" }, h("table", {}, h("thead", {}, h("tr", {}, columns.map((c) => h("th", {}, c)))),
-      h("tbody", {}, v.map((x) => h("tr", {}, columns.map((c) => h("td", { class: typeof x[c] === "number" ? "right num" : "" }, x[c] === null || x[c] === undefined ? "" : String(x[c]))))))));
-  }
-  return h("pre", {}, JSON.stringify(v, null, 2));
+function show(i) {
+  if (i.ask) return h("p", {}, h("a", { class: "button small", href: withParams({ show: [...here().getAll("show"), i.key] }) }, icon("down"), _("Show {size}", { size: size(i.size) })));
+  if (i.picture) return h("img", { src: i.picture, alt: i.name });
+  if (i.table) return grid(i.table);
+  return h("pre", {}, i.text);
+}
+function said(i) {
+  const out = [i.note];
+  const t = i.table;
+  if (t && t.count > t.rows.length) out.push(_("the first {n} of {total} rows", { n: t.rows.length.toLocaleString("en"), total: t.count.toLocaleString("en") }));
+  else if (i.cut) out.push(_("only its beginning is shown"));
+  return out.filter(Boolean).join(" · ");
 }
 export default component((root) => {
   const list = h("div", { class: "values" });
@@ -32,7 +30,10 @@ export default component((root) => {
   return {
     update({ items }) {
       reconcile(list, items, (i) => i.key ?? i.name, () => h("section"), (el, i) => {
-        el.replaceChildren(h("div", { class: "valuehead" }, h("code", {}, i.name), i.note ? h("span", { class: "muted" }, i.note) : "", h("span", { class: "grow" }), i.at ? moment(i.at) : ""), show(i));
+        const note = said(i);
+        el.replaceChildren(h("div", { class: "valuehead" }, h("code", {}, i.name), note ? h("span", { class: "muted" }, note) : "", h("span", { class: "grow" }),
+          i.at ? moment(i.at) : "",
+          i.download ? h("a", { class: "iconbutton", href: i.download, download: "", "aria-label": _("Download {name} as JSON", { name: i.name }), title: `JSON, ${size(i.size)}` }, icon("down")) : ""), show(i));
       });
     },
   };

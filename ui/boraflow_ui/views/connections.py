@@ -64,7 +64,7 @@ def draw() -> None:
                 {"id": "password", "label": _("Password"), "type": "text", "width": "110px"},
                 {"id": "extra", "label": _("Extra"), "type": "text", "width": "80px"},
                 {"id": "description", "label": _("Description"), "type": "text"},
-                {"id": "actions", "label": "", "type": "actions", "width": "90px"},
+                {"id": "actions", "label": "", "type": "actions", "width": "125px"},
             ],
             "rows": [
                 {
@@ -79,6 +79,11 @@ def draw() -> None:
                         "extra": _("set") if c.extra_json else "",
                         "description": c.description,
                         "actions": [
+                            {
+                                "id": "test_connection",
+                                "icon": "plug",
+                                "label": _("Test {name}", name=c.conn_id),
+                            },
                             {
                                 "id": "connection",
                                 "icon": "pencil",

@@ -4,12 +4,11 @@ import datetime as dt
 
 import streamlit as st
 
-from boraflow_ui import dag_code, dag_data, dag_history, data, states
+from boraflow_ui import dag_code, dag_data, dag_history, data, states, task_states
 from boraflow_ui.components import link, mount
 from boraflow_ui.dag_history import never_ran, pick_run
 from boraflow_ui.frame import act, milliseconds, open_dialog, panel, param, whole
 from boraflow_ui.messages import _
-from boraflow_ui.structure import grid_rows
 from boraflow_ui.tables import run_rows, schedule_words
 
 DAY = 86_400
@@ -47,7 +46,9 @@ def draw() -> None:
     latest = dag.latest_runs[0] if dag.latest_runs else None
     badges: list[dict[str, object]] = []
     if dag.paused:
-        badges.append({"label": "paused", "tip": _("No new run is created and no task started.")})
+        badges.append(
+            {"label": _("paused"), "tip": _("No new run is created and no task started.")}
+        )
     if not dag.active:
         badges.append(
             {
@@ -99,13 +100,13 @@ def draw() -> None:
                 },
                 {
                     "label": _("Next run"),
-                    "value": "when unpaused"
+                    "value": _("when unpaused")
                     if dag.paused and scheduled
                     else {"at": milliseconds(dag, "next_run_time")},
                 },
                 {
                     "label": _("Latest run"),
-                    "value": {"state": states.RUN[latest.state]} if latest else "never ran",
+                    "value": {"state": states.RUN[latest.state]} if latest else _("never ran"),
                 },
                 {"label": _("Tasks"), "value": dag.task_count},
                 {"label": _("Version"), "value": f"v{dag.version}"},
@@ -135,22 +136,7 @@ def grid(dag: data.Dag) -> None:
     count = whole("runs", usual)
     if count not in options:
         count = usual
-    spec = data.source().spec(dag.dag_id, dag.version)
-    answer = data.source().grid(dag.dag_id, count)
-    rows = grid_rows(spec)
-    cells = []
-    mapped: dict[str, dict[str, int]] = {}
-    for i, row in enumerate(rows):
-        if row.get("group"):
-            cells.append("")
-            continue
-        letters = []
-        for j, run in enumerate(answer.runs):
-            state = answer.states[run.run_id].get(row["id"])
-            letters.append(states.CODE[state] if state else ".")  # type: ignore[index]
-            if of := answer.mapped[run.run_id].get(row["id"]):
-                mapped[f"{i}:{j}"] = of
-        cells.append("".join(letters))
+    answer = task_states.grid(dag.dag_id, dag.version, count)
     mount(
         "grid",
         "grid",
@@ -169,9 +155,10 @@ def grid(dag: data.Dag) -> None:
                 }
                 for r in answer.runs
             ],
-            "rows": rows,
-            "cells": cells,
-            "mapped": mapped,
+            # The rows come by their own address, and stay with the browser: a refresh brings states only.
+            "layout": link("grid", dag_id=dag.dag_id, version=dag.version),
+            "cells": answer.cells,
+            "mapped": answer.mapped,
         },
     )
     mount(
@@ -193,19 +180,14 @@ def grid(dag: data.Dag) -> None:
 
 
 def graph(dag: data.Dag) -> None:
-    source = data.source()
     run = pick_run(dag)
     of = run.run_id if run else ""
     version = dag.version
-    colours: dict[str, str] = {}
-    mapped: dict[str, dict[str, int]] = {}
+    found = task_states.RunStates({}, {})
     if run:
         # The graph of a run is that of the version it is pinned to.
         version = run.dag_version or version
-        for task in source.tasks(dag.dag_id, of):
-            colours[task.task_id] = states.TASK[task.state]
-            if task.mapped_counts:
-                mapped[task.task_id] = dict(task.mapped_counts)
+        found = task_states.of_run(dag.dag_id, of)
     mount(
         "graph",
         "graph",
@@ -215,8 +197,8 @@ def graph(dag: data.Dag) -> None:
             ),
             "dag_id": dag.dag_id,
             "run_id": of,
-            "states": colours,
-            "mapped": mapped,
+            "states": found.states,
+            "mapped": found.mapped,
         },
     )
 
@@ -269,8 +251,8 @@ def runs(dag: data.Dag) -> None:
                 {"id": "started", "label": _("Started"), "type": "moment", "width": "190px"},
                 {"id": "length", "label": _("Took"), "type": "length", "width": "110px"},
                 {"id": "progress", "label": _("Tasks"), "type": "counts", "width": "190px"},
-                {"id": "version", "label": _("Version"), "type": "text"},
-                {"id": "actor", "label": _("By"), "type": "text"},
+                {"id": "version", "label": _("Version"), "type": "text", "wide": True},
+                {"id": "actor", "label": _("By"), "type": "text", "wide": True},
                 {"id": "note", "label": _("Note"), "type": "text"},
             ],
             "rows": run_rows(answer.runs),

@@ -68,10 +68,16 @@ def draw() -> None:
                 {"id": "dag", "label": _("DAG"), "type": "dag"},
                 {"id": "runs", "label": _("Last runs"), "type": "strip", "width": "160px"},
                 {"id": "last", "label": _("Latest"), "type": "state", "width": "116px"},
-                {"id": "when", "label": _("Started"), "type": "moment", "width": "170px"},
+                {
+                    "id": "when",
+                    "label": _("Started"),
+                    "type": "moment",
+                    "width": "170px",
+                    "wide": True,
+                },
                 {"id": "schedule", "label": _("Schedule"), "type": "text", "width": "200px"},
                 {"id": "next", "label": _("Next run"), "type": "moment", "width": "170px"},
-                {"id": "owner", "label": _("Owner"), "type": "text", "width": "96px"},
+                {"id": "owner", "label": _("Owner"), "type": "text", "width": "96px", "wide": True},
                 {"id": "actions", "label": "", "type": "actions"},
             ],
             "bulk": [
@@ -212,7 +218,9 @@ def row(dag: data.Dag, favorite: bool) -> dict[str, Any]:
             "on": {
                 "on": not dag.paused,
                 "id": "unpause" if dag.paused else "pause",
-                "label": f"{'Unpause' if dag.paused else 'Pause'} {dag.dag_id}",
+                "label": _("Unpause {dag_id}", dag_id=dag.dag_id)
+                if dag.paused
+                else _("Pause {dag_id}", dag_id=dag.dag_id),
             },
             "dag": {
                 "text": dag.display_name or dag.dag_id,

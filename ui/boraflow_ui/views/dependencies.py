@@ -3,7 +3,7 @@
 from boraflow_ui import asset_data, dependencies
 from boraflow_ui.components import link, mount
 from boraflow_ui.dependencies import ASSET, DAG
-from boraflow_ui.frame import notice, panel, param
+from boraflow_ui.frame import milliseconds, notice, panel, param
 from boraflow_ui.messages import _, ngettext
 from boraflow_ui.tables import heading
 
@@ -14,6 +14,12 @@ def href(node: str) -> str:
     if node.startswith(DAG):
         return link("dag", dag_id=node.removeprefix(DAG))
     return link("assets", asset=node.removeprefix(ASSET))
+
+
+def failed_at(node: str) -> int | None:
+    """Return when the newest run of a DAG that failed had ended."""
+    dag = next((d for d in asset_data.every_dag() if DAG + d.dag_id == node), None)
+    return milliseconds(dag.latest_runs[0], "end_time") if dag and dag.latest_runs else None
 
 
 def draw() -> None:
@@ -50,6 +56,11 @@ def draw() -> None:
         )
         return
     held = dependencies.waiting(shown)
+    behind: dict[str, list[str]] = {}
+    for node in held:
+        # Assets too: they are as old as their producer's last success.
+        for one in shown.downstream_of([node]):
+            behind.setdefault(one, []).append(shown.labels[node])
     mount(
         "problems",
         "held",
@@ -59,6 +70,7 @@ def draw() -> None:
                     "key": node,
                     "title": node.removeprefix(DAG),
                     "href": href(node),
+                    "at": failed_at(node),
                     "text": (
                         ngettext(
                             "Its newest run failed; {n} DAG depends on it: {names}",
@@ -84,6 +96,11 @@ def draw() -> None:
             "states": {n: shown.state[n] for n in shown.upstream},
             "mapped": {},
             "hrefs": {n: href(n) for n in shown.upstream},
+            "find": _("Find a DAG or an asset"),
+            "held": {
+                n: _("held up by {names}", names=", ".join(sorted(names)[:_NAMED]))
+                for n, names in behind.items()
+            },
         },
     )
     heading("h_table", _("As a table"))

@@ -12,7 +12,7 @@ from boraflow_ui.tables import heading, run_rows
 
 RUN_COLUMNS = [
     {"id": "state", "label": _("State"), "type": "state", "width": "110px"},
-    {"id": "dag", "label": _("DAG"), "type": "link"},
+    {"id": "dag", "label": _("DAG"), "type": "link", "width": "170px"},
     {"id": "run", "label": _("Run"), "type": "link"},
     {"id": "started", "label": _("Started"), "type": "moment", "width": "190px"},
     {"id": "length", "label": _("Takes"), "type": "length", "width": "110px"},
@@ -56,18 +56,24 @@ def draw() -> None:
             "facts": [
                 {
                     "label": _("Metastore"),
-                    "value": f"{system.version or '?'} on {'PostgreSQL' if system.database == 'postgresql' else 'SQLite'}",
+                    "value": _(
+                        "{version} on {database}",
+                        version=system.version or "?",
+                        database="PostgreSQL" if system.database == "postgresql" else "SQLite",
+                    ),
                 },
-                {"label": _("Scheduler"), "value": system.leader or "none leads"},
+                {"label": _("Scheduler"), "value": system.leader or _("none leads")},
                 {"label": _("Leads since"), "value": {"at": milliseconds(system, "leader_time")}},
                 {
                     "label": _("Executors"),
-                    "value": ", ".join(e.name for e in executors[:4]) or "none is attached",
+                    "value": ", ".join(e.name for e in executors[:4]) or _("none is attached"),
                 },
             ],
         },
     )
-    tiles(system, executors, failed, sum(i["tone"] == "late" for i in items))
+    late = [i["key"] for i in items if i["tone"] == "late"]
+    missed = sum(key.startswith("deadline/") for key in late)
+    tiles(system, executors, failed, len(late) - missed, missed)
     if not system.dag_count and not system.import_error_count:
         notice(
             "first",
@@ -123,7 +129,7 @@ def draw() -> None:
     )
 
 
-def tiles(system: Any, executors: list[Any], failed: int, late: int) -> None:
+def tiles(system: Any, executors: list[Any], failed: int, late: int, missed: int) -> None:
     slots_, used = sum(e.slots for e in executors), sum(e.used_slots for e in executors)
     waiting = system.task_counts.get("queued", 0) + system.task_counts.get("scheduled", 0)
     mount(
@@ -144,9 +150,20 @@ def tiles(system: Any, executors: list[Any], failed: int, late: int) -> None:
                 },
                 {
                     "label": _("Late"),
-                    "value": late,
-                    "sub": _("DAGs whose runs wait") if late else _("all on time"),
-                    "tone": "warning" if late else "",
+                    "value": late + missed,
+                    "sub": ", ".join(
+                        text
+                        for n, text in (
+                            (late, ngettext("{n} DAG waits", "{n} DAGs wait", late)),
+                            (
+                                missed,
+                                ngettext("{n} missed a deadline", "{n} missed a deadline", missed),
+                            ),
+                        )
+                        if n
+                    )
+                    or _("all on time"),
+                    "tone": "warning" if late or missed else "",
                 },
                 {
                     "label": _("Runs now"),
@@ -170,13 +187,13 @@ def tiles(system: Any, executors: list[Any], failed: int, late: int) -> None:
                     "value": system.import_error_count,
                     "sub": _("files that cannot be parsed")
                     if system.import_error_count
-                    else "none",
+                    else _("none"),
                     "tone": "error" if system.import_error_count else "",
                 },
                 {
                     "label": _("DAGs"),
                     "value": system.dag_count,
-                    "sub": "active",
+                    "sub": _("active"),
                     "href": link("dags"),
                 },
             ]
@@ -251,8 +268,8 @@ def slots(executors: list[Any]) -> None:
         {
             "key": f"pool/{p.name}",
             "cells": {
-                "what": {"text": p.name, "sub": p.description or "pool"},
-                "state": {"state": "none", "text": "pool"},
+                "what": {"text": p.name, "sub": p.description or _("pool")},
+                "state": {"state": "none", "text": _("pool")},
                 "slots": {"value": p.used_slots, "max": p.slots}
                 if p.slots >= 0
                 else {"value": p.used_slots, "max": 1_000_000},

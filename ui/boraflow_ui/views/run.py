@@ -2,10 +2,12 @@
 
 import streamlit as st
 
-from boraflow_ui import asset_data, data, states
+from boraflow_ui import asset_data, data, deadlines, states, task_states, xcom_values
 from boraflow_ui.components import link, mount
 from boraflow_ui.frame import milliseconds, notice, open_dialog, panel, param
+from boraflow_ui.gantt import gantt_data
 from boraflow_ui.messages import _, ngettext
+from boraflow_ui.sentences import said
 from boraflow_ui.tables import heading, length, reason_words, task_label
 
 TABS = {
@@ -75,6 +77,11 @@ def draw() -> None:
                     "label": _("Logical date"),
                     "value": {"at": milliseconds(run, "logical_time"), "relative": False},
                 },
+                *(
+                    [{"label": _("Partition"), "value": run.partition_key}]
+                    if run.partition_key
+                    else []
+                ),
                 {"label": _("Kind"), "value": states.type_words(states.RUN_TYPE[run.run_type])},
                 {"label": _("Version"), "value": f"v{run.dag_version}"},
                 {"label": _("By"), "value": run.actor},
@@ -93,36 +100,36 @@ def draw() -> None:
         {"action": on_action},
     )
     waits(run, state)
+    deadlines.missed(run)
     {"tasks": tasks, "graph": graph, "gantt": gantt, "events": events, "details": details}[tab](run)
 
 
 def waits(run: data.Run, state: str) -> None:
     """Say why nothing moves, where that is plain."""
     if state == "failed":
-        broken = [
-            t
-            for t in data.source().tasks(run.dag_id, run.run_id)
-            if states.TASK[t.state] == "failed"
-        ]
+        found = data.source().task_page(run.dag_id, run.run_id, "failed")
+        broken = list(found.task_instances)
+        count = run.task_counts.get("failed", 0) if found.next_page_token else len(broken)
         why = reason_words(run.reason) or _("not all of its tasks succeeded")
         if run.reason == "task_failure" and broken:
-            why = ngettext("{n} task failed", "{n} tasks failed", len(broken))
+            why = ngettext("{n} task failed", "{n} tasks failed", count)
         notice(
             "why",
             _("The run failed: ") + why,
-            "\n".join(
-                f"{t.task_id}: {t.reason.partition(chr(10))[0] or _('failed')}" for t in broken[:3]
-            )
-            + (_("\nand {value} more", value=len(broken) - 3) if len(broken) > 3 else ""),
+            "\n".join(f"{t.task_id}: {failed_words(t)}" for t in broken[:3])
+            + (_("\nand {value} more", value=count - 3) if count > 3 else ""),
             tone="error",
             actions=[
                 {
-                    "label": _("Log of {task_id}", task_id=t.task_id),
+                    "label": _("Failed ones of {task_id}", task_id=t.task_id)
+                    if t.mapped_counts
+                    else _("Log of {task_id}", task_id=t.task_id),
                     "href": link(
                         "run" if t.mapped_counts else "task",
                         dag_id=run.dag_id,
                         run_id=run.run_id,
                         task_id=t.task_id,
+                        state="failed" if t.mapped_counts else "",
                     ),
                 }
                 for t in broken[:3]
@@ -138,15 +145,24 @@ def waits(run: data.Run, state: str) -> None:
         )
 
 
+def failed_words(task: data.TaskInstance) -> str:
+    """Say why a task failed, or how many instances of a mapped one did."""
+    if not task.mapped_counts:
+        return task.reason.partition("\n")[0] or _("failed")
+    return _(
+        "{n} of {total} instances failed",
+        n=task.mapped_counts.get("failed", 0),
+        total=f"{sum(task.mapped_counts.values()):,}",
+    )
+
+
 def tasks(run: data.Run) -> None:
     if task_id := param("task_id"):
         indexes(run, task_id)
         return
-    rows = data.source().tasks(run.dag_id, run.run_id)
-    wanted = param("state")
-    present = {states.TASK[t.state] for t in rows}
-    for t in rows:
-        present.update(t.mapped_counts)
+    wanted, after = param("state"), param("after")
+    answer = data.source().task_page(run.dag_id, run.run_id, wanted, after)
+    shown = answer.task_instances
     mount(
         "filters",
         "filters",
@@ -156,7 +172,7 @@ def tasks(run: data.Run) -> None:
                     "name": "state",
                     "label": _("State"),
                     "options": [
-                        {"label": _("All"), "count": sum(run.task_counts.values()) or len(rows)},
+                        {"label": _("All"), "count": sum(run.task_counts.values()) or len(shown)},
                         *(
                             {
                                 "label": states.words(s).capitalize(),
@@ -165,18 +181,13 @@ def tasks(run: data.Run) -> None:
                                 "count": run.task_counts.get(s, 0),
                             }
                             for s in states.WORST
-                            if s in present or s == wanted
+                            if run.task_counts.get(s) or s == wanted
                         ),
                     ],
                 }
             ]
         },
     )
-    shown = [
-        t
-        for t in rows
-        if not wanted or states.TASK[t.state] == wanted or t.mapped_counts.get(wanted)
-    ]
     mount(
         "table",
         "tasks",
@@ -216,6 +227,9 @@ def tasks(run: data.Run) -> None:
                 "title": _("No task yet"),
                 "text": _("The run's tasks are made when it starts."),
             },
+            "foot": {"text": "", "next": answer.next_page_token or None, "first": bool(after)}
+            if answer.next_page_token or after
+            else None,
         },
         {"action": on_row},
     )
@@ -230,7 +244,7 @@ def task_row(run: data.Run, task: data.TaskInstance) -> dict[str, object]:
             "state": states.TASK[task.state],
             "task": {
                 "text": task_label(task),
-                "href": link("run", **where)
+                "href": link("run", **where, state=param("state"))
                 if mapped
                 else link(
                     "task", **where, map_index=task.map_index if task.map_index >= 0 else None
@@ -239,13 +253,14 @@ def task_row(run: data.Run, task: data.TaskInstance) -> dict[str, object]:
             },
             "operator": task.operator,
             "counts": mapped or None,
+            "index": task.map_index if task.map_index >= 0 else None,
             "try": f"{task.try_number}" + (f"/{task.max_tries + 1}" if task.max_tries else "")
             if task.try_number
             else "",
             "started": milliseconds(task, "start_time"),
             "length": length(task) if task.try_number or mapped else None,
             "executor": task.executor_name,
-            "reason": task.reason,
+            "reason": said(task.reason),
             "actions": [
                 {
                     "id": "clear_task",
@@ -262,10 +277,33 @@ def task_row(run: data.Run, task: data.TaskInstance) -> dict[str, object]:
     }
 
 
+def on_mapped(event: dict[str, str]) -> None:
+    open_dialog(
+        event["id"],
+        dag_id=param("dag_id"),
+        run_id=st.session_state["run_id"],
+        task_id=param("task_id"),
+        map_index=-1,
+    )
+
+
 def indexes(run: data.Run, task_id: str) -> None:
-    """The instances of one mapped task."""
-    after = param("after")
-    answer = data.source().mapped(run.dag_id, run.run_id, task_id, after)
+    """The instances of one mapped task, by page, state, number or name."""
+    after, state, search = param("after"), param("state"), param("q").strip()
+    of = task_states.of_run(run.dag_id, run.run_id)
+    whole, counts = of.states.get(task_id), of.mapped.get(task_id, {})
+    if state not in states.TASK_NUMBER:
+        state = ""
+    answer = data.source().mapped(
+        run.dag_id,
+        run.run_id,
+        task_id,
+        after,
+        state=state,
+        # A number is where to begin, anything else a part of a name.
+        search="" if search.isdecimal() else search,
+        start=min(int(search), 2**31 - 1) if search.isdecimal() else 0,
+    )
     mount(
         "header",
         "mapped_head",
@@ -276,7 +314,42 @@ def indexes(run: data.Run, task_id: str) -> None:
                     "href": link("run", dag_id=run.dag_id, run_id=run.run_id),
                 }
             ],
-            "title": task_id,
+            "title": f"{task_id} [{sum(counts.values())}]",
+            "badges": [{"state": whole}] if whole else [],
+            "actions": [
+                {"id": "clear_task", "label": _("Clear"), "icon": "redo"},
+                {"id": "mark_task", "label": _("Mark"), "icon": "check"},
+            ]
+            if counts
+            else [],
+            "facts": [{"label": _("Instances"), "value": {"counts": counts}}] if counts else [],
+        },
+        {"action": on_mapped},
+    )
+    mount(
+        "filters",
+        "mapped_filters",
+        {
+            "search": _("A number or a name (press /)"),
+            "choices": [
+                {
+                    "name": "state",
+                    "label": _("State"),
+                    "options": [
+                        {"label": _("All"), "count": sum(counts.values())},
+                        *(
+                            {
+                                "label": states.words(s).capitalize(),
+                                "value": s,
+                                "state": s,
+                                "count": counts.get(s, 0),
+                            }
+                            for s in states.WORST
+                            if counts.get(s) or s == state
+                        ),
+                    ],
+                }
+            ],
         },
     )
     mount(
@@ -286,6 +359,7 @@ def indexes(run: data.Run, task_id: str) -> None:
             "columns": [
                 {"id": "state", "label": _("State"), "type": "state", "width": "150px"},
                 {"id": "task", "label": _("Instance"), "type": "link"},
+                {"id": "index", "label": _("Index"), "type": "number", "width": "80px"},
                 {"id": "try", "label": _("Try"), "type": "text", "width": "60px"},
                 {"id": "started", "label": _("Started"), "type": "moment", "width": "180px"},
                 {"id": "length", "label": _("Took"), "type": "length", "width": "110px"},
@@ -295,15 +369,29 @@ def indexes(run: data.Run, task_id: str) -> None:
             ],
             "rows": [task_row(run, t) for t in answer.task_instances],
             "empty": {
+                "title": _("No instance matches"),
+                "text": _("Another word, fewer filters?"),
+                "href": link("run", dag_id=run.dag_id, run_id=run.run_id, task_id=task_id),
+                "label": _("All instances"),
+            }
+            if state or search or after
+            else {
                 "title": _("No instance"),
                 "text": _("It was mapped over nothing, or not yet."),
             },
             "foot": {
-                "text": "",
+                "text": _(
+                    "Indexes {first} to {last}, {n} in all",
+                    first=answer.task_instances[0].map_index,
+                    last=answer.task_instances[-1].map_index,
+                    n=f"{counts.get(state, 0) if state else sum(counts.values()):,}",
+                )
+                if not search
+                else "",
                 "next": answer.next_page_token or None,
                 "first": bool(after),
             }
-            if answer.next_page_token or after
+            if answer.task_instances
             else None,
         },
         {"action": on_row},
@@ -311,7 +399,7 @@ def indexes(run: data.Run, task_id: str) -> None:
 
 
 def graph(run: data.Run) -> None:
-    rows = data.source().tasks(run.dag_id, run.run_id)
+    found = task_states.of_run(run.dag_id, run.run_id)
     mount(
         "graph",
         "graph",
@@ -324,62 +412,18 @@ def graph(run: data.Run) -> None:
             ),
             "dag_id": run.dag_id,
             "run_id": run.run_id,
-            "states": {t.task_id: states.TASK[t.state] for t in rows},
-            "mapped": {t.task_id: dict(t.mapped_counts) for t in rows if t.mapped_counts},
+            "states": found.states,
+            "mapped": found.mapped,
         },
     )
 
 
 def gantt(run: data.Run) -> None:
-    rows = [
-        t
-        for t in data.source().tasks(run.dag_id, run.run_id)
-        if t.HasField("schedule_time") or t.HasField("start_time")
-    ]
-    if not rows:
-        notice("gantt_none", _("No task has started yet"), tone="empty")
+    found = gantt_data(run)
+    if found is None:
+        notice("gantt_none", _("No task of this run has begun"), tone="empty")
         return
-
-    def first(task: data.TaskInstance) -> int:
-        return milliseconds(task, "start_time") or milliseconds(task, "schedule_time") or 0
-
-    rows.sort(key=first)
-    starts = [
-        m
-        for t in rows
-        for m in (milliseconds(t, "schedule_time"), milliseconds(t, "start_time"))
-        if m is not None
-    ]
-    ends = [m for t in rows if (m := milliseconds(t, "end_time")) is not None]
-    finished = states.RUN[run.state] in FINISHED
-    mount(
-        "gantt",
-        "gantt",
-        {
-            # A cleared run began long before the tasks that ran again: the bars begin with the first of them.
-            "from": min(starts),
-            "to": max([*ends, *starts]) if finished else None,
-            "rows": [
-                {
-                    "key": t.task_id,
-                    "label": task_label(t)
-                    + (f" [{sum(t.mapped_counts.values())}]" if t.mapped_counts else ""),
-                    "href": link(
-                        "run" if t.mapped_counts else "task",
-                        dag_id=run.dag_id,
-                        run_id=run.run_id,
-                        task_id=t.task_id,
-                    ),
-                    "s": states.TASK[t.state],
-                    "ready": milliseconds(t, "schedule_time"),
-                    "queued": milliseconds(t, "queue_time"),
-                    "start": milliseconds(t, "start_time"),
-                    "end": milliseconds(t, "end_time"),
-                }
-                for t in rows
-            ],
-        },
-    )
+    mount("gantt", "gantt", found)
 
 
 def events(run: data.Run) -> None:
@@ -463,6 +507,7 @@ def details(run: data.Run) -> None:
                         {"label": name, "value": {"at": milliseconds(run, field), "full": True}}
                         for name, field in (
                             (_("Logical date"), "logical_time"),
+                            (_("Partition date"), "partition_time"),
                             (_("Interval from"), "data_interval_start_time"),
                             (_("Interval to"), "data_interval_end_time"),
                             (_("Not before"), "run_after"),
@@ -490,8 +535,11 @@ def details(run: data.Run) -> None:
             ]
         },
     )
+    deadlines.table(run.dag_id, run.run_id)
     mount(
-        "values", "conf", {"items": [{"name": _("Configuration"), "json": run.conf_json or "{}"}]}
+        "values",
+        "conf",
+        {"items": [xcom_values.item(_("Configuration"), xcom_values.show(run.conf_json or "{}"))]},
     )
     entries = data.source().audit(run.dag_id, run.run_id)
     if entries:

@@ -1,13 +1,24 @@
 """One task instance: its live log, its tries and their phases, why it waits, what it pushed and rendered."""
 
 import json
+from pathlib import Path
 
 import streamlit as st
 
-from boraflow_ui import data, states
+from boraflow_ui import data, states, task_states, xcom_values
 from boraflow_ui.components import link, mount
-from boraflow_ui.frame import milliseconds, notice, open_dialog, panel, param, whole
+from boraflow_ui.data import Xcom
+from boraflow_ui.frame import (
+    micro_milliseconds,
+    milliseconds,
+    notice,
+    open_dialog,
+    panel,
+    param,
+    whole,
+)
 from boraflow_ui.messages import _, ngettext
+from boraflow_ui.sentences import said
 from boraflow_ui.tables import heading, length, task_label
 
 TABS = ("log", "why", "attempts", "xcom", "rendered", "details")
@@ -19,6 +30,10 @@ NAMES = {
     "rendered": _("Rendered"),
     "details": _("Details"),
 }
+# Keys of XComs that keep an operator's extra links.
+LINK_KEY = "_link_"
+# Instances of a mapped task that are shown beside one of them (a docstring here would be drawn on the page).
+SIBLINGS = 120
 KINDS = {
     "try": _("run from the start"),
     "poke": _("another poke"),
@@ -81,7 +96,7 @@ def draw() -> None:
             "crumbs": crumbs,
             "title": task_label(task),
             "badges": [{"state": state}],
-            "text": task.reason if state != "failed" else "",
+            "text": said(task.reason) if state != "failed" else "",
             "actions": [
                 *(
                     [
@@ -120,6 +135,7 @@ def draw() -> None:
                 {"label": _("Executor"), "value": task.executor_name},
                 {"label": _("Run"), "value": {"state": states.RUN[run.state]}},
             ],
+            "links": extra_links(run, task),
             "tabs": [
                 {
                     "label": NAMES[t],
@@ -164,20 +180,43 @@ def draw() -> None:
         details(task)
 
 
+def extra_links(run: data.Run, task: data.TaskInstance) -> list[dict[str, str]]:
+    """Where the operator's extra links lead, as its last attempt said."""
+    spec = data.source().spec(task.dag_id, run.dag_version)
+    made = next((t for t in spec.tasks if t.task_id == task.task_id), None)
+    if made is None or not made.extra_link_keys:
+        return []
+    found = {
+        x.key: x.value_json
+        for x in data.source().xcoms(task.dag_id, task.run_id, task.task_id, task.map_index)
+    }
+    out = []
+    for name, key in zip(made.extra_links, made.extra_link_keys, strict=False):
+        where = json.loads(found.get(key) or '""')
+        if isinstance(where, str) and is_address(where):
+            out.append({"label": name, "href": where})
+    return out
+
+
+def is_address(where: str) -> bool:
+    """Return whether a link may be followed: to the web, or to a page of the dashboard."""
+    page, _query, _rest = where.partition("?")
+    return where.startswith(("https://", "http://")) or page in ("dag", "run", "task", "assets")
+
+
 def siblings(ids: dict[str, object], task: data.TaskInstance) -> None:
-    """The other instances of a mapped task."""
-    answer = data.source().mapped(task.dag_id, task.run_id, task.task_id)
-    found = list(answer.task_instances)
-    if len(found) < 2:
-        return
-    total = next(
-        (
-            sum(t.mapped_counts.values())
-            for t in data.source().tasks(task.dag_id, task.run_id)
-            if t.task_id == task.task_id
-        ),
-        len(found),
+    """The other instances of a mapped task: all of a few, those around this one of many."""
+    source = data.source()
+    of = task_states.of_run(task.dag_id, task.run_id).mapped.get(task.task_id, {})
+    total = sum(of.values())
+    start = 0 if total <= SIBLINGS else max(0, task.map_index - SIBLINGS // 2)
+    found = list(
+        source.mapped(
+            task.dag_id, task.run_id, task.task_id, start=start, size=SIBLINGS
+        ).task_instances
     )
+    if len(found) < 2 and total < 2:
+        return
     mount(
         "siblings",
         "siblings",
@@ -303,11 +342,14 @@ def why(task: data.TaskInstance) -> None:
         "explain",
         {
             "state": states.TASK[answer.state or task.state],
-            "summary": answer.summary,
+            "summary": said(answer.summary),
             "conditions": [
-                {"name": c.name, "met": c.met, "detail": c.detail} for c in answer.conditions
+                {"name": c.name, "met": c.met, "detail": said(c.detail)} for c in answer.conditions
             ],
-            "story": list(answer.story),
+            "story": [
+                [at, said(text)] if text else ["", said(at)]
+                for at, _space, text in (line.partition("  ") for line in answer.story)
+            ],
         },
     )
 
@@ -354,16 +396,12 @@ def phases(
     )
 
 
-def micro_milliseconds(message: data.Attempt, field: str) -> float | None:
-    """Return a time in milliseconds with its microseconds: phases are short."""
-    if not message.HasField(field):  # type: ignore[arg-type]
-        return None
-    value = getattr(message, field)
-    return value.seconds * 1000 + value.nanos // 1000 / 1000
-
-
 def xcom(task: data.TaskInstance) -> None:
-    values = data.source().xcoms(task.dag_id, task.run_id, task.task_id, task.map_index)
+    values = [
+        x
+        for x in data.source().xcoms(task.dag_id, task.run_id, task.task_id, task.map_index)
+        if not x.key.startswith(LINK_KEY)
+    ]
     if not values:
         notice(
             "no_xcom",
@@ -372,21 +410,39 @@ def xcom(task: data.TaskInstance) -> None:
             tone="empty",
         )
         return
+    wanted = st.query_params.get_all("show")
+    folder = data.source().settings.pictures_folder
+    pictures = Path(folder) if folder else None
     mount(
         "values",
         "xcoms",
-        {
-            "items": [
-                {
-                    "key": f"{x.key}/{x.map_index}",
-                    "name": x.key,
-                    "json": x.value_json or json.dumps(_("(too long to show here)")),
-                    "at": milliseconds(x, "create_time"),
-                }
-                for x in values
-            ]
-        },
+        {"items": [xcom_item(task, x, x.key in wanted, pictures) for x in values]},
     )
+
+
+def xcom_item(
+    task: data.TaskInstance, x: Xcom, wanted: bool, pictures: Path | None
+) -> dict[str, object]:
+    where = {
+        "dag_id": task.dag_id,
+        "run_id": task.run_id,
+        "task_id": task.task_id,
+        "map_index": task.map_index,
+        "key": x.key,
+    }
+    more = {
+        "key": x.key,
+        "at": milliseconds(x, "create_time"),
+        "size": x.value_length,
+        "download": link("xcom", **where),
+    }
+    text = x.value_json
+    if not text and wanted:
+        text = data.source().xcom(**where).value_json
+    if not text:
+        # Long: brought when somebody asks for it.
+        return {"name": x.key, "ask": True, **more}
+    return xcom_values.item(x.key, xcom_values.show(text, pictures), **more)
 
 
 def rendered(chosen: data.Attempt | None) -> None:
@@ -404,9 +460,7 @@ def rendered(chosen: data.Attempt | None) -> None:
         "rendered",
         {
             "items": [
-                {"name": name, "text": value}
-                if isinstance(value, str)
-                else {"name": name, "json": json.dumps(value)}
+                xcom_values.item(name, xcom_values.show(json.dumps(value)))
                 for name, value in fields.items()
             ]
         },
@@ -461,7 +515,7 @@ def details(task: data.TaskInstance) -> None:
                     {"label": _("Queue"), "value": made.queue},
                     {
                         "label": _("Priority"),
-                        "value": f"{made.priority_weight}, {made.weight_rule}",
+                        "value": {"code": f"{made.priority_weight}, {made.weight_rule}"},
                     },
                     {
                         "label": _("Retries"),
