@@ -1,6 +1,6 @@
-"""Real services, the real dashboard, a real Chromium. One cluster serves all tests of a file.
+"""Real services, the real dashboard, a real Chromium. One cluster serves all browser tests.
 
-What is kept is kept for a file, not the session: while playwright runs, its event loop runs in this thread and
+The browser is kept for a file, not the session: while playwright runs, its event loop runs in this thread and
 no asyncio test could.
 """
 
@@ -99,16 +99,26 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+@contextlib.contextmanager
+def served() -> Iterator[Stack]:
+    """Serve the DAGs of ``dags/`` with a dashboard."""
     chromium()
     with Cluster(slots=4) as cluster:
         for source in (HERE / "dags").glob("*.py"):
             cluster.write_dag(source.name, source.read_text())
         made = Stack(cluster)
+        pictures = cluster.home / "pictures"
+        pictures.mkdir()
+        cluster.environ["BORAFLOW_UI_PICTURES_FOLDER"] = str(pictures)
         made.start_ui()
         for dag_id in ("orders", "wide", "retries"):
             cluster.wait_for_dag(dag_id)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    with served() as made:
         yield made
 
 
@@ -194,6 +204,17 @@ def heading(page: Page) -> Locator:
 def row(page: Page, text: str) -> Locator:
     """Return the table row that has a link with exactly this text."""
     return page.locator("tbody tr").filter(has=page.get_by_role("link", name=text, exact=True))
+
+
+def go(page: Page, stack: Stack, where: str = "", **params: Any) -> None:
+    """Go to a page as a click on a link to it does: in the same session."""
+    page.evaluate(
+        """(to) => {
+            window.boraflow.push({}, "", to);
+            window.dispatchEvent(new PopStateEvent("popstate", { state: {} }));
+        }""",
+        stack.url(where, **params),
+    )
 
 
 def address(page: Page) -> str:

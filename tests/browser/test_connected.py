@@ -29,9 +29,19 @@ def test_an_asset_starts_what_waits_for_it(page: Page, stack: Stack) -> None:
 def test_an_upstream_failure_shows_what_it_holds_up(page: Page, stack: Stack) -> None:
     stack.run("tidy")
     page.goto(stack.url("dependencies"))
-    expect(page.locator(".gr-node", has_text="tidy")).to_have_attribute("data-s", "failed")
+    tidy = page.get_by_role("link", name="tidy: failed", exact=True)
+    expect(tidy).to_have_attribute("data-s", "failed")
     expect(page.locator(".problems")).to_contain_text("1 DAG depends on it: audit_trail")
+    held = page.locator(".gr-node", has_text="audit_trail")
+    expect(held).to_contain_text("held up by tidy")
+    expect(page.locator(".gr-node.held")).to_have_count(1)
+    expect(page.locator(".gr-edge.held")).to_have_count(1)
+    expect(page.get_by_label("Find a DAG or an asset")).to_be_visible()
     shoot(page, "dependencies")
+    # Who is called at night learns it where the failure stands.
+    page.goto(stack.url())
+    failed = page.locator(".attention li.failed", has_text="tidy")
+    expect(failed).to_contain_text("holds up 1 DAG: audit_trail")
     page.goto(stack.url("dependencies", of="reporting"))
     expect(page.locator(".gr-node")).to_have_count(4)
     page.locator(".gr-node", has_text="ingest").click()
@@ -88,3 +98,19 @@ def test_siblings_of_a_mapped_task(page: Page, stack: Stack) -> None:
     expect(page.locator(".squares a")).to_have_count(3)
     page.get_by_label("Instance after").click()
     expect(heading(page)).to_have_text("square[1]")
+
+
+def test_extra_links_of_operators(page: Page, stack: Stack) -> None:
+    run = stack.run("ingest")
+    page.goto(stack.url("task", dag_id="ingest", run_id=run.run_id, task_id="clean_up"))
+    page.get_by_role("link", name="Triggered DAG").click()
+    expect(heading(page)).to_contain_text("operator_triggered__")
+    run = stack.run("pushes")
+    page.goto(stack.url("task", dag_id="pushes", run_id=run.run_id, task_id="job"))
+    link = page.get_by_role("link", name="Job", exact=True)
+    expect(link).to_have_attribute("href", f"https://jobs.example/{run.run_id}")
+    expect(link).to_have_attribute("rel", "noopener noreferrer")
+    # What runs a script is no address.
+    expect(page.get_by_role("link", name="Script")).to_have_count(0)
+    page.locator(".tabs").get_by_role("link", name="XCom").click()
+    expect(page.get_by_text("It pushed nothing")).to_be_visible()

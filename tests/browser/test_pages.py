@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Stack, Watched, address, heading, row, shoot, until
+from tests.browser.conftest import Stack, address, heading, row, shoot, until
 
 
 def test_home_says_what_failed_and_what_cannot_be_parsed(page: Page, stack: Stack) -> None:
@@ -54,6 +56,21 @@ def test_a_search_can_be_sent_to_a_colleague(page: Page, stack: Stack) -> None:
     expect(row(page, "talker")).to_be_visible()
     expect(row(page, "orders")).to_be_hidden()
     expect(page.get_by_label("Find a DAG")).to_have_value("tal")
+
+
+def test_names_can_be_read_in_a_narrow_window(page: Page, stack: Stack) -> None:
+    stack.run("orders")
+    page.set_viewport_size({"width": 1024, "height": 768})
+    page.goto(stack.url("dags"))
+    name = row(page, "broken_source").get_by_role("link", name="broken_source", exact=True)
+    box = name.bounding_box()
+    assert box is not None
+    assert box["height"] < 30, "the name is on one line"
+    expect(page.get_by_role("columnheader", name="Owner")).to_be_hidden()
+    page.goto(stack.url("dag", dag_id="orders", tab="runs"))
+    kind = page.locator("td.t-text", has_text="manual").first.bounding_box()
+    assert kind is not None
+    assert kind["width"] >= 68
 
 
 def test_last_runs_stand_in_the_list(page: Page, stack: Stack) -> None:
@@ -118,6 +135,28 @@ def test_graph_of_500_tasks_can_be_read(page: Page, stack: Stack) -> None:
     assert frame["y"] < box["y"] < frame["y"] + frame["height"]
     assert box["height"] > 20
     shoot(page, "graph-500")
+    # Of the grid's rows only those in sight are in the page; the others come when they are scrolled to.
+    page.locator(".tabs").get_by_role("link", name="Grid").click()
+    rows = page.locator(".g-row")
+    expect(rows.first).to_contain_text("begin")
+    expect(rows.first.locator("i").last).to_have_attribute("data-s", "success")
+    assert rows.count() < 80
+    grid = page.locator(".g-box")
+    assert grid.evaluate("e => e.scrollHeight") > 502 * 20
+    grid.evaluate("e => e.scrollTo(0, e.scrollHeight)")
+    expect(rows.last).to_contain_text("finish")
+    expect(rows.last.locator("i").last).to_have_attribute("data-s", "success")
+    assert rows.count() < 80
+    # The keys reach what is not there yet.
+    grid.focus()
+    grid.press("ArrowUp")
+    expect(rows.first).to_contain_text("begin")
+    for _ in range(90):
+        grid.press("ArrowDown")
+    focus = page.locator(".g-cells i.focus")
+    expect(focus).to_be_in_viewport()
+    grid.press("Enter")
+    expect(heading(page)).to_contain_text("piece_")
 
 
 def test_code_runs_and_details(page: Page, stack: Stack) -> None:
@@ -152,6 +191,32 @@ def test_dags_by_owner_state_and_star(page: Page, stack: Stack) -> None:
     expect(page.get_by_text("No favorite here")).to_be_visible()
 
 
+def test_a_missed_deadline_stands_on_home_until_somebody_deals_with_it(
+    page: Page, stack: Stack
+) -> None:
+    run = stack.run("closing")
+    page.goto(stack.url())
+    item = page.locator(".attention li", has_text="closing")
+    expect(item).to_contain_text("deadline missed")
+    expect(item).to_contain_text("its run ended too late: success")
+    expect(page.locator(".tile", has_text="Late")).to_contain_text("1 missed a deadline")
+    item.get_by_role("link", name="books closed").click()
+    expect(heading(page)).to_have_text(run.run_id)
+    expect(page.locator(".notice.warning")).to_contain_text("Deadline missed: books closed")
+    page.locator(".tabs").get_by_role("link", name="Details").click()
+    listed = page.locator("table", has_text="Run ended").locator("tbody tr")
+    expect(listed).to_contain_text(["met", "missed"])
+    expect(listed).to_contain_text(["deadline 2", "books closed"])
+    page.goto(stack.url("dag", dag_id="closing", tab="details"))
+    expect(page.get_by_text("1 h 00 min after the run was queued")).to_be_visible()
+    expect(row(page, run.run_id).filter(has_text="books closed")).to_contain_text("missed")
+    page.goto(stack.url())
+    item.get_by_role("button", name="Dealt with").click()
+    page.get_by_role("dialog").get_by_role("textbox").fill("the bank was closed")
+    page.get_by_role("dialog").get_by_role("button").last.click()
+    expect(item).to_have_count(0)
+
+
 def test_a_dag_over_time(page: Page, stack: Stack) -> None:
     run = stack.run("retries")
     stack.run("orders")
@@ -165,6 +230,32 @@ def test_a_dag_over_time(page: Page, stack: Stack) -> None:
     expect(tip).to_contain_text("try 3")
     expect(tip).to_contain_text("ran")
     shoot(page, "dag-gantt")
+    # Drawing over the last try shows that stretch alone, in the address too; a key or a button shows the whole again.
+    bar = line.locator(".gt-try[data-s=success] .run")
+    before, row_box = bar.bounding_box(), line.locator(".gt-line").bounding_box()
+    assert before and row_box
+    page.mouse.move(before["x"] - 40, row_box["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(before["x"] + before["width"] + 10, row_box["y"] + 2, steps=4)
+    page.mouse.up()
+    until(lambda: (bar.bounding_box() or before)["width"] > 4 * before["width"], "zoomed in")
+    assert re.search(r"zoom=\d+-\d+", address(page))
+    expect(line.locator(".gt-try[data-s=failed] .run").first).to_be_hidden()
+    page.reload()
+    expect(page.get_by_role("button", name="Whole run")).to_be_visible()
+    page.get_by_role("button", name="Whole run").click()
+    until(lambda: (bar.bounding_box() or row_box)["width"] <= before["width"] + 1, "the whole run")
+    assert "zoom" not in address(page)
+    page.locator(".gantt").focus()
+    page.keyboard.press("+")
+    until(lambda: "zoom=" in address(page), "zoomed by a key")
+    page.keyboard.press("0")
+    axis = page.locator(".gt-axis")
+    axis.hover()
+    page.mouse.wheel(0, -600)
+    until(lambda: "zoom=" in address(page), "zoomed by the wheel")
+    axis.dblclick(position={"x": 300, "y": 10})
+    until(lambda: "zoom" not in address(page), "the whole run again")
     page.locator(".tabs").get_by_role("link", name="Calendar").click()
     expect(page.locator(".cal-sum")).to_contain_text("success")
     shoot(page, "calendar")
@@ -208,7 +299,9 @@ def test_run_page_and_its_views(page: Page, stack: Stack) -> None:
     row(page, "square").get_by_role("link", name="square").click()
     expect(row(page, "square[2]")).to_contain_text("success")
     page.locator(".tabs").get_by_role("link", name="Gantt").click()
-    expect(page.locator(".gt-row", has_text="numbers").locator(".bar")).to_be_visible()
+    numbers = page.locator(".gt-row", has_text="numbers")
+    expect(numbers.locator(".gt-try")).to_have_count(1)
+    expect(numbers.locator(".run")).to_be_visible()
     shoot(page, "gantt")
     page.locator(".tabs").get_by_role("link", name="Graph").click()
     expect(page.locator(".gr-node", has_text="end")).to_have_attribute("data-s", "success")
@@ -252,6 +345,60 @@ def test_xcom_is_shown_as_what_it_is(page: Page, stack: Stack) -> None:
     expect(page.locator(".values pre")).to_contain_text('"rows": 3')
 
 
+def test_pictures_and_long_xcoms(page: Page, stack: Stack) -> None:
+    run = stack.run("pushes")
+    chart = stack.client.tasks.xcom("pushes", run.run_id, "push", key="chart")
+    (stack.cluster.home / "pictures" / "chart.png").write_bytes(
+        base64.b64decode(json.loads(chart.value_json)["__data"])
+    )
+    page.goto(stack.url("task", dag_id="pushes", run_id=run.run_id, task_id="push", tab="xcom"))
+    for key in ("chart", "drawn"):
+        picture = page.get_by_role("img", name=key, exact=True)
+        expect(picture).to_be_visible()
+        assert picture.evaluate("i => i.complete && i.naturalWidth") == 1
+    expect(page.locator(".values section", has_text="return_value")).to_contain_text("2026-01-01")
+    # What is long comes when it is asked for, and then its beginning.
+    long = page.locator(".values section", has_text="long")
+    expect(long.locator(".records")).to_have_count(0)
+    long.get_by_role("link", name="Show 2").click()
+    expect(long.locator("tbody tr")).to_have_count(500)
+    expect(long).to_contain_text("the first 500 of 2,000 rows")
+    assert "show=long" in address(page)
+    shoot(page, "xcoms")
+    with page.expect_download() as download:
+        long.get_by_role("link", name="Download long as JSON").click()
+    assert len(json.loads(download.value.path().read_text())) == 2000
+
+
+def test_many_instances_of_a_mapped_task(page: Page, stack: Stack) -> None:
+    run = stack.run("many")
+    assert run.state == "failed"
+    page.goto(stack.url("run", dag_id="many", run_id=run.run_id))
+    expect(page.locator(".notice.error")).to_contain_text("one: 2 of 260 instances failed")
+    page.get_by_role("link", name="Failed ones of one").click()
+    rows = page.locator("tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.last).to_contain_text("shop 255 is closed")
+    page.get_by_role("link", name="All 260").click()
+    expect(rows).to_have_count(100)
+    page.get_by_role("link", name="Next page").click()
+    expect(rows.first).to_contain_text("one[shop 100]")
+    search = page.get_by_label("A number or a name (press /)")
+    search.fill("250")
+    expect(rows).to_have_count(10)
+    search.fill("SHOP 12")
+    expect(rows).to_have_count(11)
+    rows.last.get_by_role("link").click()
+    # Those around it stand beside it, however many there are.
+    expect(heading(page)).to_have_text("one[shop 129]")
+    expect(page.locator(".squares a")).to_have_count(120)
+    expect(page.locator(".squares a.on")).to_have_attribute("aria-label", "one[shop 129]: success")
+    page.get_by_label("Instance after").click()
+    expect(heading(page)).to_have_text("one[shop 130]")
+    page.get_by_role("link", name="All 260").click()
+    expect(rows).to_have_count(100)
+
+
 def test_rendered_templates(page: Page, stack: Stack) -> None:
     run = stack.run("shapes")
     page.goto(
@@ -277,30 +424,3 @@ def test_what_is_not_there_is_said(
     page.goto(stack.url(where[0], **where[1]))
     expect(page.locator(".notice")).to_contain_text("There is no such thing here")
     expect(page.locator(".notice")).to_contain_text(what)
-
-
-@pytest.mark.parametrize("watched", ["dark"], indirect=True)
-def test_dark(watched: Watched, stack: Stack) -> None:
-    page = watched.page
-    stack.run("broken_source")
-    for name, where in (
-        ("home", ("", {})),
-        ("dags", ("dags", {})),
-        ("grid", ("dag", {"dag_id": "shapes"})),
-        ("graph", ("dag", {"dag_id": "broken_source", "tab": "graph"})),
-        ("task", ("task", {"dag_id": "broken_source", "run_id": "latest", "task_id": "read"})),
-    ):
-        page.goto(stack.url(where[0], **where[1]))
-        expect(heading(page)).to_be_visible()
-        page.wait_for_timeout(500)
-        shoot(page, f"dark-{name}")
-        colours = page.evaluate(
-            """() => {
-                const h1 = document.querySelector('.stMain').getRootNode();
-                const app = getComputedStyle(document.querySelector('.stApp'));
-                return [app.backgroundColor, app.color];
-            }"""
-        )
-        background, text = [[int(n) for n in re.findall(r"\d+", c)[:3]] for c in colours]
-        assert max(background) < 60
-        assert min(text) > 180

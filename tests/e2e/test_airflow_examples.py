@@ -27,13 +27,9 @@ WHEELS = ("apache-airflow-core==3.3.2", "apache-airflow-providers-standard==1.21
 FOLDERS = ("airflow/example_dags", "airflow/providers/standard/example_dags")
 
 CANNOT_LOAD = {
-    "example_asset_allow_teams.py": "airflow.sdk.AssetAccessControl",
-    "example_asset_partition.py": "airflow.sdk.AllowedKeyMapper",
     "example_dag_decorator.py": "No module named 'httpx'",
-    "example_task_state_store.py": "NEVER_EXPIRE",
-    "example_task_state_store_async.py": "NEVER_EXPIRE",
 }
-"""What Boraflow has not (assets by partition and team, state stores), or a package that is not installed here."""
+"""A package that is not installed here."""
 
 NO_DAGS = {
     "example_kubernetes_executor.py": "it defines none without the package kubernetes",
@@ -41,8 +37,6 @@ NO_DAGS = {
 }
 
 NOT_RUN = {
-    "example_asset_state_store_consumer": "state stores",
-    "example_asset_state_store_producer": "state stores",
     "example_branch_datetime_operator_2": "depends on the time of day",
     "example_branch_operator": "installs numpy into a virtual environment",
     "example_branch_python_operator_decorator": "installs numpy into a virtual environment",
@@ -52,7 +46,6 @@ NOT_RUN = {
     "example_python_operator": "installs colorama into a virtual environment",
     "example_retry_policy": "calls a service on the internet",
     "example_sensors": "one task waits for the file that another one makes at the same time",
-    "example_task_state_store_mapped": "state stores",
     "tutorial_objectstorage": "reads from the internet",
     "tutorial_taskflow_api_virtualenv": "installs packages into a virtual environment",
 }
@@ -115,6 +108,7 @@ MAPPED = {
         "generate_french_greeting": 3,
         "generate_german_greeting": 3,
     },
+    "example_task_state_store_mapped": {"process_table": 3},
     "example_task_group_mapping": {"op.add_1": 3, "op.mul_2": 3},
     "example_task_mapping_second_order": {"add_10": 3, "times_2": 3},
 }
@@ -189,9 +183,7 @@ def test_every_example_loads(examples: dict[str, LoadedFile]) -> None:
         assert reason in failed[name]
     assert {n for n, e in examples.items() if not e.dags and not e.errors} == NO_DAGS.keys()
     warnings = [w for e in examples.values() for w in e.warnings if "plugins/" not in str(w.file)]
-    # Watchers are kept, not run, and the author is told.
-    assert {w.file for w in warnings} == {"example_asset_with_watchers.py"}
-    assert "the watchers of Asset 'example_asset' are not run" in warnings[0].message
+    assert not warnings
 
 
 def test_examples_end_as_their_code_says(

@@ -23,6 +23,8 @@ DAGS = Path(__file__).parent / "dags"
 def shop() -> Iterator[Cluster]:
     with Cluster() as cluster:
         shutil.copy(DAGS / "asset_flow.py", cluster.dags_folder / "asset_flow.py")
+        shutil.copy(DAGS / "partitioned.py", cluster.dags_folder / "partitioned.py")
+        cluster.wait_for_dag("all_regions")
         for dag_id in ("write_orders", "read_orders", "read_both", "read_stock", "report"):
             cluster.wait_for_dag(dag_id)
         yield cluster
@@ -108,6 +110,42 @@ def test_events_made_by_hand_and_runs_that_write_an_asset(shop: Cluster) -> None
         with pytest.raises(ApiError) as refused:
             call()
         assert refused.value.reason == reason
+
+
+def test_partitions_meet_whoever_is_killed(
+    shop: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key, value in shop.environ.items():
+        monkeypatch.setenv(key, value)
+    key = "2026-01-02T05:00:00"
+    assert run(["dags", "trigger", "each_hour", "--partition-key", key, "--wait"]) == 0
+    hour = shop.client.runs.get("each_hour")
+    assert (hour.partition_key, str(hour.partition_time)) == (key, "2026-01-02 05:00:00+00:00")
+    assert shop.xcom(hour, "hour") == [key, "2026-01-02T05:00:00+00:00"]
+    day = newest(shop, "each_day")
+    assert shop.xcom(day, "day") == ["2026-01-02", "2026-01-02T00:00:00+00:00", key, None]
+    capsys.readouterr()
+    assert run(["runs", "list", "each_day", "--partition-key", "2026-01-02", "-o", "json"]) == 0
+    assert [r["run_id"] for r in json.loads(capsys.readouterr().out)] == [day.run_id]
+    assert run(["dags", "trigger", "each_hour", "--partition-key", "today"]) == 2
+    assert "partition key 'today' does not fit DAG 'each_hour'" in capsys.readouterr().err
+    assert run(["runs", "clear", "each_day", "--partition-key", "2026-01-02"]) == 0
+    shop.client.runs.trigger("each_region", conf={"regions": ["us", "eu"]})
+
+    def pending() -> list[int]:
+        return [q.received_count for q in shop.client.assets.queued(dag_id="all_regions")]
+
+    eventually(lambda: pending() == [2], "two regions pend")
+    shop.kill("scheduler")
+    shop.kill("metastore")
+    shop.start("metastore")
+    shop.start("scheduler")
+    assert pending() == [2]
+    shop.client.assets.create_event("regions", partition_key="apac")
+    done = newest(shop, "all_regions")
+    assert (done.partition_key, done.run_type) == ("all", "asset_triggered")
+    assert shop.xcom(done, "total") == ["apac", "eu", "us"]
+    assert pending() == []
 
 
 def test_each_event_counts_once_whoever_is_killed(shop: Cluster) -> None:

@@ -210,6 +210,12 @@ def test_pausing_while_somebody_waits_ends_the_wait(cluster: Cluster, bora: Bora
         (["dags", "trigger", "ok", "--conf", "@/nowhere.json"], 2, "/nowhere.json"),
         (["dags", "trigger", "ok", "--logical-date", "soon"], 2, "'soon' is not a date"),
         (["backfill", "create", "ok", "--from", "2026-01-01", "--to", "2026-01-02"], 5, "schedule"),
+        (
+            ["backfill", "create", "daily", "--from", "2026-02-02", "--to", "2026-02-01"],
+            2,
+            "--from 2026-02-02 is after --to 2026-02-01",
+        ),
+        (["runs", "list", "ok", "--from", "2026-02-02", "--to", "2026-02-01"], 2, "is after --to"),
         (["backfill", "show", "nope"], 3, "nope"),
         (["pools", "get", "nope"], 3, "nope"),
         (["pools", "delete", "default_pool"], 5, "default_pool"),
@@ -227,6 +233,32 @@ def test_mistakes_give_one_line_and_a_code(
     assert done.returncode == code, done.stderr
     assert part in one_line(done)
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("service", "token", "code", "words"),
+    [
+        ("executor", "bora_wrong", 6, "refuses the token in BORAFLOW_TOKEN"),
+        ("scheduler", "bora_wrong", 6, "refuses the token in BORAFLOW_TOKEN"),
+        ("executor", "", 6, "is no executor's: 'ui' has the role operator"),
+        ("executor", "schlüssel", 2, "BORAFLOW_TOKEN holds no token"),
+    ],
+)
+def test_a_service_whose_token_is_refused_ends_and_says_so(
+    cluster: Cluster, service: str, token: str, code: int, words: str
+) -> None:
+    secret = token or (cluster.home / "tokens" / "ui.token").read_text().strip()
+    environ = {
+        "BORAFLOW_TOKEN": secret,
+        "BORAFLOW_EXECUTOR_NAME": "other",
+        f"BORAFLOW_{service.upper()}_ADDRESS": "127.0.0.1:0",
+    }
+    done = cluster.bora(service, environ=environ)
+    last = done.stderr.strip().splitlines()[-1]
+    assert (done.returncode, last.startswith(f"bora-{service}: ")) == (code, True), done.stderr
+    assert words in last
+    assert "Traceback" not in done.stderr
+    assert code == 2 or f"--role {service}`" in last
 
 
 def test_bad_usage(cluster: Cluster) -> None:

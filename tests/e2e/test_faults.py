@@ -19,7 +19,9 @@ import pytest
 
 from boraflow.client import ApiError
 from tests.conftest import missing
-from tests.support.cluster import Cluster, eventually, free_ports, postgresql_database
+from tests.support.cluster import Cluster, eventually
+from tests.support.databases import postgresql_database
+from tests.support.deployment import free_ports
 
 pytestmark = pytest.mark.e2e
 DAGS = Path(__file__).parent / "dags"

@@ -99,9 +99,13 @@ def test_a_missed_deadline_calls_back(ops: Cluster) -> None:
     assert record.read_text() == f"late {run.run_id} half a second\n"
     found = client.system.audit(dag_id="ops_deadline", run_id=run.run_id)
     assert [e.action for e in found if e.action == "deadline_missed"] == ["deadline_missed"]
+    missed = client.runs.deadlines("ops_deadline", run.run_id, missed=True)
+    assert [(d.name, d.run_state) for d in missed] == [("half a second", "running")]
     eventually(lambda: client.hitl.list("ops_deadline").items, "it asks")
     client.hitl.respond("ops_deadline", run.run_id, "wait", ["Approve"])
     assert client.runs.wait("ops_deadline", run.run_id, timeout=30).state == "success"
+    shown = ops.bora("runs", "deadlines", "ops_deadline", "latest", "--output", "json", check=True)
+    assert [d["is"] for d in json.loads(shown.stdout)] == ["met", "missed"]
 
 
 def test_mail_for_failed_tasks_even_where_the_worker_died(ops: Cluster) -> None:

@@ -23,7 +23,8 @@ import psutil
 import pytest
 
 from boraflow.client import Client
-from tests.support.cluster import eventually, free_ports
+from tests.support.cluster import eventually
+from tests.support.deployment import free_ports
 
 DAG = """
 import time

@@ -413,14 +413,16 @@ async def test_a_full_disk_fails_no_task(rig: Rig) -> None:
 
 
 async def test_logs_wait_while_they_cannot_be_stored(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig.store.log_error = "disk full"
     await rig.start()
-    attempt = rig.give("talk")
-    assert (await rig.store.outcome(attempt)).outcome == SUCCESS
+    for _ in range(3):
+        attempt = rig.give("talk")
+        assert (await rig.store.outcome(attempt)).outcome == SUCCESS
     await asyncio.sleep(0.3)
     assert attempt not in rig.store.logs
+    assert caplog.text.count("logs cannot be stored now, they are kept: disk full") == 1
     rig.store.log_error = ""
     assert "from a child" in await rig.store.log(attempt, 15)
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
 
 from boraflow.api.metastore.v1 import asset_service_pb2 as apb
-from boraflow.api.metastore.v1 import asset_service_pb2_grpc
+from boraflow.api.metastore.v1 import asset_service_pb2_grpc, run_service_pb2_grpc
 from boraflow.api.metastore.v1 import dag_service_pb2 as dpb
 from boraflow.api.metastore.v1 import execution_service_pb2 as epb
+from boraflow.api.metastore.v1 import run_service_pb2 as rpb
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
 from boraflow.api.model.v1 import asset_pb2
 from boraflow.api.model.v1 import states_pb2 as st
 from boraflow.model.spec import DagSpec, TaskSpec
 from boraflow.rpc.errors import from_rpc_error
+from boraflow.wire import timestamp
 from tests.service.test_metastore_leading import NOW, attempt_row, run_row, success, task_row
 from tests.support.metastore import (  # noqa: F401
     Leader,
@@ -345,3 +348,158 @@ async def test_what_to_materialize_must_be_clear(
     assert asked[0].trigger_run.run_type == st.RUN_TYPE_ASSET_MATERIALIZATION
     dag = (await metastore.api().dags.GetDag(dpb.GetDagRequest(dag_id="reader"))).dag
     assert json.loads(dag.asset_condition_json) == {"asset": b}
+
+
+async def test_partitions_of_runs_and_events(metastore: MetastoreUnderTest, leader: Leader) -> None:
+    daily = {"asset": named("daily")}
+    await leader.publish(spec("etl", (named("daily"),)), spec("report", (), daily))
+    day = NOW - 5
+    await leader.commit(
+        new_runs=[run_row("r1", partition_key="2026-01-01", partition_us=day)],
+        new_tasks=[task_row("r1")],
+        new_attempts=[attempt_row("a_r1", run_key="r1")],
+    )
+    events = [{**named("daily"), "partition_key": k} for k in ("2026-01-01", "2026-01-02")]
+    report = epb.AttemptReport(result=success("a_r1", asset_events_json=json.dumps(events)))
+    call = metastore.api("executor").execution.Report()
+    await call.write(epb.ReportRequest(sequence=1, ended=[report]))
+    await call.read()
+    call.cancel()
+    message = await leader.news.get()
+    while not message.HasField("asset_news"):
+        message = await leader.news.get()
+    rows = list(message.asset_news.events)
+    # Only the event of the run's own partition has its date.
+    assert [(r.partition_key, r.HasField("partition_us")) for r in rows] == [
+        ("2026-01-01", True),
+        ("2026-01-02", False),
+    ]
+    ids = [r.event_id for r in rows]
+
+    def pending(key: str, event_id: int) -> pb.PartitionEventRow:
+        return pb.PartitionEventRow(
+            dag_id="report", partition_key=key, event_id=event_id, name="daily", uri="daily",
+            source_key=f"s{event_id}", time_us=NOW, partition_us=day, fingerprint="f",
+        )  # fmt: skip
+
+    await leader.commit(
+        handled_asset_events=ids,
+        partition_events=[pending("x", ids[0]), pending("x", ids[1]), pending("y", ids[0])],
+    )
+
+    async def stored() -> list[tuple[str, int]]:
+        found = leader.api.scheduling.LoadState(pb.LoadStateRequest(epoch=leader.epoch))
+        return [(r.partition_key, r.event_id) async for m in found for r in m.partition_events]
+
+    assert await stored() == [("x", ids[0]), ("y", ids[0]), ("x", ids[1])]
+    stub = assets_of(metastore)
+    queued = [
+        (q.dag_id, q.partition_key, q.asset_name, q.received_count) async for q in _all_queued(stub)
+    ]
+    assert queued == [("report", "x", "daily", 2), ("report", "y", "daily", 1)]
+    # One event may be of several runs of a DAG, for several partitions.
+    await leader.commit(
+        new_runs=[triggered("report", "c1"), triggered("report", "c2")],
+        partition_consumptions=[
+            pb.PartitionConsumption(
+                dag_id="report", partition_key="x", run_key="c1", event_ids=ids
+            ),
+            pb.PartitionConsumption(
+                dag_id="report", partition_key="y", run_key="c2", event_ids=ids[:1]
+            ),
+        ],
+    )
+    assert await stored() == []
+    found = await stub.ListAssetEvents(apb.ListAssetEventsRequest(asset="daily", ascending=True))
+    assert [[r.run_id for r in e.triggered_runs] for e in found.events] == [
+        ["asset_triggered__c1", "asset_triggered__c2"],
+        ["asset_triggered__c1"],
+    ]
+    await leader.commit(partition_events=[pending("z", ids[0])])
+    await leader.commit(
+        dropped_partition_events=[
+            pb.PartitionEventKey(dag_id="report", partition_key="z", event_id=ids[0])
+        ]
+    )
+    assert await stored() == []
+    runs = run_service_pb2_grpc.RunServiceStub(metastore.api().channel)
+    for request, count in (
+        (rpb.ListRunsRequest(partition_key="2026-01-01"), 1),
+        (rpb.ListRunsRequest(partition_key="2026-01"), 0),
+        (rpb.ListRunsRequest(partition_time_from=timestamp(day)), 1),
+        (rpb.ListRunsRequest(partition_time_to=timestamp(day)), 0),
+    ):
+        listed = (await runs.ListRuns(request)).runs
+        assert [r.partition_time.ToMicroseconds() for r in listed] == [day] * count
+    answer = await leader.api.scheduling.GetRunRows(
+        pb.GetRunRowsRequest(
+            dag_id="etl", by_partition=True, logical_from_us=day, logical_to_us=day
+        )
+    )
+    assert [(r.run_key, r.partition_key) for r in answer.runs] == [("r1", "2026-01-01")]
+
+
+async def _all_queued(stub: asset_service_pb2_grpc.AssetServiceStub) -> AsyncIterator[Any]:
+    token = ""
+    while True:
+        page = await stub.ListQueuedAssetEvents(
+            apb.ListQueuedAssetEventsRequest(page_size=1, page_token=token)
+        )
+        for one in page.queued:
+            yield one
+        token = page.next_page_token
+        if not token:
+            return
+
+
+async def test_what_a_watcher_says_is_recorded_while_its_attempt_is_open(
+    metastore: MetastoreUnderTest, leader: Leader
+) -> None:
+    both = [named("a"), named("b")]
+    await leader.publish(spec("etl", tuple(both)))
+    watch = {
+        "key": "k",
+        "trigger": {"classpath": "x.T", "kwargs": {}},
+        "assets": [{"name": a["name"], "uri": a["uri"], "watcher": "w"} for a in both],
+    }
+    attempt = pb.AttemptRow(
+        attempt_id="watch-1",
+        kind=st.ATTEMPT_KIND_WATCH,
+        task_id="k",
+        map_index=-1,
+        try_number=1,
+        executor_id="e",
+        queue="default",
+        opened_us=NOW,
+        payload_json=json.dumps({"watch": watch}),
+    )
+    await leader.commit(new_attempts=[attempt])
+    execution = metastore.api("executor").execution
+    said = epb.RecordWatchEventRequest(
+        attempt_id="watch-1", payload_json='{"n": 1}', request_id="one"
+    )
+    answer = await execution.RecordWatchEvent(said)
+    assert len(answer.event_ids) == 2
+    assert await execution.RecordWatchEvent(said) == answer  # a repeat records nothing
+    assert await unhandled(leader) == list(answer.event_ids)
+    found = (await assets_of(metastore).ListAssetEvents(apb.ListAssetEventsRequest())).events
+    assert [(e.asset_name, e.actor) for e in found] == [("b", "watcher w"), ("a", "watcher w")]
+    assert json.loads(found[0].extra_json) == {"from_trigger": True, "payload": {"n": 1}}
+    state = [
+        m async for m in leader.api.scheduling.LoadState(pb.LoadStateRequest(epoch=leader.epoch))
+    ]
+    assert [a.attempt_id for m in state for a in m.attempts] == ["watch-1"]
+    close = pb.AttemptClose(
+        attempt_id="watch-1", outcome=st.ATTEMPT_OUTCOME_CANCELLED, released=True
+    )
+    await leader.commit(closes=[close], handled=["watch-1"])
+    for attempt_id, payload, reason in (
+        ("watch-1", "{}", "ATTEMPT_NOT_OPEN"),
+        ("nobody", "{}", "ATTEMPT_NOT_OPEN"),
+        ("watch-1", '"' + "x" * (2 << 20) + '"', "EVENT_TOO_LARGE"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await execution.RecordWatchEvent(
+                epb.RecordWatchEventRequest(attempt_id=attempt_id, payload_json=payload)
+            )
+        assert from_rpc_error(refused.value).reason == reason

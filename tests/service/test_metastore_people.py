@@ -242,6 +242,7 @@ async def test_lists_of_task_instances(metastore: MetastoreUnderTest, leader: Le
             state=st.TASK_STATE_FAILED if i == 3 else st.TASK_STATE_SUCCESS,
             start_us=NOW + i,
             end_us=NOW + 10 + i,
+            rendered_map_index="a shop_2" if i == 2 else "",
         )
         for i in range(5)
     ]
@@ -290,6 +291,14 @@ async def test_lists_of_task_instances(metastore: MetastoreUnderTest, leader: Le
         ("old", "m"),
     ]
     assert seen[2][2:] == (st.TASK_STATE_FAILED, {"failed": 1, "success": 4})
+    for fields, indexes in (
+        ({"map_index_from": 3}, [3, 4]),
+        ({"map_index_from": 3, "states": [st.TASK_STATE_SUCCESS]}, [4]),
+        ({"search": "SHOP_"}, [2]),
+        ({"search": "shop%"}, []),
+    ):
+        found = await api.tasks.ListTaskInstances(TASKS(dag_id="etl", task_ids=["m"], **fields))
+        assert [t.map_index for t in found.task_instances] == indexes
     failed = await api.tasks.ListTaskInstances(TASKS(states=[st.TASK_STATE_FAILED]))
     assert [(t.run_id, t.map_index) for t in failed.task_instances] == [("new", 3)]
     only = await api.tasks.ListTaskInstances(
@@ -311,6 +320,7 @@ async def test_xcoms_states_and_counts(metastore: MetastoreUnderTest, leader: Le
     reporter = Reporter(metastore.api("executor"))
     values = [execution_service_pb2.XcomValue(key=f"k{i}", value_json=str(i)) for i in range(5)]
     values += [execution_service_pb2.XcomValue(key="k0", value_json='"again \\u0000"')]
+    values += [execution_service_pb2.XcomValue(key="k9", value_json=f'"{"é" * 70_000}"')]
     await reporter.send(ended=[execution_service_pb2.AttemptReport(result=success(), xcoms=values)])
     api = metastore.api()
     seen, token = [], ""
@@ -320,11 +330,20 @@ async def test_xcoms_states_and_counts(metastore: MetastoreUnderTest, leader: Le
                 dag_id="etl", run_id="run1", page_size=2, page_token=token
             )
         )
-        seen += [(x.key, x.value_json) for x in page.xcoms]
+        seen += [(x.key, x.value_json, x.value_length) for x in page.xcoms]
         token = page.next_page_token
         if not token:
             break
-    assert seen == [("k0", '"again \\u0000"'), ("k1", "1"), ("k2", "2"), ("k3", "3"), ("k4", "4")]
+    assert seen == [
+        ("k0", '"again \\u0000"', 14),
+        *[(f"k{i}", str(i), 1) for i in range(1, 5)],
+        # Left out of lists, with how long it is.
+        ("k9", "", 70_002),
+    ]
+    long = await api.tasks.GetXcom(
+        task_service_pb2.GetXcomRequest(dag_id="etl", run_id="run1", task_id="extract", key="k9")
+    )
+    assert len(long.xcom.value_json) == long.xcom.value_length == 70_002
     error = await refused(
         api.tasks.GetXcom(
             task_service_pb2.GetXcomRequest(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Any
 
 from boraflow.api.metastore.v1 import (
     dag_service_pb2,
     pool_service_pb2,
     run_service_pb2,
+    scheduling_service_pb2,
     system_service_pb2,
     task_service_pb2,
     variable_service_pb2,
@@ -210,3 +213,96 @@ async def test_how_recent_attempts_did(metastore: MetastoreUnderTest, leader: Le
     assert [(d.dag_id, d.attempt_count, d.failed_count) for d in answer.dags] == [("a", 20, 0)]
     error = await refused(api.system.GetPerformance(request(run_count=-1)))
     assert from_rpc_error(error).reason == "RUN_COUNT_INVALID"
+
+
+async def test_deadlines_of_runs(metastore: MetastoreUnderTest, leader: Leader) -> None:
+    hour = 3_600_000_000
+    now = int(time.time() * 1_000_000)
+    await leader.publish(dag("books"), dag("other"))
+
+    def alert(
+        attempt_id: str, run_key: str, at: int, number: int = 0, name: str = "", tries: int = 1
+    ) -> Any:
+        deadline = {"index": number, "name": name, "at": at}
+        payload = {"callbacks": ["deadline"], "kind": "deadline_missed", "deadline": deadline}
+        return attempt_row(
+            attempt_id,
+            kind=st.ATTEMPT_KIND_CALLBACK,
+            run_key=run_key,
+            task_id="",
+            executor_id="",
+            try_number=tries,
+            opened_us=at,
+            payload_json=json.dumps(payload),
+        )
+
+    await leader.commit(
+        new_runs=[
+            run_row("r1", "one", dag_id="books"),
+            run_row("r2", "two", dag_id="books", run_after_us=NOW + 1),
+            run_row("r3", "three", dag_id="other"),
+        ],
+        new_attempts=[
+            alert("c1", "r1", now - 2 * hour, name="closed"),
+            alert("c2", "r1", now + hour, number=1),
+            alert("c3", "r2", now + 2 * hour),
+            alert("c4", "r3", now - hour),
+            # A callback that is tried again is no other deadline, and one that is no deadline is none.
+            alert("c5", "r1", now - 2 * hour, name="closed", tries=2),
+            attempt_row("c6", kind=st.ATTEMPT_KIND_CALLBACK, run_key="r1", task_id=""),
+        ],
+    )
+    api = metastore.api()
+
+    async def found(**fields: Any) -> list[tuple[str, int, str]]:
+        answer = await api.runs.ListDeadlines(run_service_pb2.ListDeadlinesRequest(**fields))
+        is_ = ("to come", "met", "missed")
+        return [(d.run_id, d.number, is_[d.met + 2 * d.missed]) for d in answer.deadlines]
+
+    assert await found() == [
+        ("two", 0, "to come"),
+        ("one", 1, "to come"),
+        ("three", 0, "missed"),
+        ("one", 0, "missed"),
+    ]
+    assert await found(missed=True) == [("three", 0, "missed"), ("one", 0, "missed")]
+    assert await found(dag_id="books", missed=False) == [
+        ("two", 0, "to come"),
+        ("one", 1, "to come"),
+    ]
+    assert await found(dag_id="books", run_id="latest") == [("two", 0, "to come")]
+    assert await found(
+        deadline_time_from=timestamp(now), deadline_time_to=timestamp(now + hour + 1)
+    ) == [("one", 1, "to come")]
+    # Somebody wrote that it is dealt with.
+    await api.runs.UpdateRunNote(
+        run_service_pb2.UpdateRunNoteRequest(dag_id="other", run_id="three", note="known")
+    )
+    assert await found(missed=True, without_note=True) == [("one", 0, "missed")]
+    # A run that succeeds in time takes its deadlines with it.
+    await leader.commit(
+        closes=[
+            scheduling_service_pb2.AttemptClose(
+                attempt_id="c3", outcome=st.ATTEMPT_OUTCOME_CANCELLED, released=True
+            )
+        ]
+    )
+    assert await found(dag_id="books", run_id="two") == [("two", 0, "met")]
+    # Set anew by a clear: the later one counts.
+    await leader.commit(new_attempts=[alert("c7", "r2", now - 1)])
+    assert await found(dag_id="books", run_id="two") == [("two", 0, "missed")]
+    pages: list[str] = []
+    token = ""
+    while True:
+        answer = await api.runs.ListDeadlines(
+            run_service_pb2.ListDeadlinesRequest(page_size=1, page_token=token)
+        )
+        pages += [f"{d.run_id} {d.number}" for d in answer.deadlines]
+        if not (token := answer.next_page_token):
+            break
+    assert pages == ["one 1", "two 0", "three 0", "one 0"]
+    for fields, reason in (
+        ({"dag_id": "none"}, "DAG_NOT_FOUND"),
+        ({"run_id": "one"}, "DAG_ID_MISSING"),
+    ):
+        assert from_rpc_error(await refused(found(**fields))).reason == reason

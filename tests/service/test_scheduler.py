@@ -551,7 +551,7 @@ async def test_an_engine_that_fails_costs_a_term_not_the_service(small: Bench) -
     await small.done("chain", await small.trigger("chain"))
 
 
-async def test_a_clock_that_jumps_loses_no_executor(
+async def test_a_clock_that_jumps_loses_no_executor_and_times_nothing_out(
     small: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shift = 0
@@ -561,7 +561,11 @@ async def test_a_clock_that_jumps_loses_no_executor(
     scheduler = await small.scheduler(executor_lease_seconds=3.0)
     await small.leading(scheduler)
     peer = await small.peer(scheduler, hold)
-    await small.put("chain.py", CHAIN)
+    limits = '"execution_timeout": timedelta(hours=1), "retries": 1'
+    limited = CHAIN.replace('"retries": 1', limits).replace(
+        "schedule=None", "schedule=None, dagrun_timeout=timedelta(hours=1)"
+    )
+    await small.put("chain.py", f"from datetime import timedelta\n{limited}")
     run_id = await small.trigger("chain")
     await until(lambda: peer.held)
     await asyncio.sleep(0.3)  # its start is reported

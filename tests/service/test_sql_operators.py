@@ -15,7 +15,10 @@ import pytest
 from boraflow import DAG, task
 from boraflow.airflow.sql import MySqlOperator, PostgresOperator, SqliteOperator
 from boraflow.exceptions import AirflowOptionalProviderFeatureException, InvalidArgument
+from boraflow.hooks.mysql import MySqlHook
+from boraflow.hooks.postgres import PostgresHook
 from boraflow.hooks.sql import DbApiHook
+from boraflow.hooks.sqlite import SqliteHook
 from boraflow.operators.empty import EmptyOperator
 from boraflow.operators.sql import (
     BranchSQLOperator,
@@ -41,6 +44,17 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[st
 @pytest.fixture
 def hook(database: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> DbApiHook:
     return hook_of(monkeypatch, "db", database)
+
+
+def test_the_hook_of_a_database(hook: DbApiHook) -> None:
+    """By name, as DAG files make it, it is what the connection's type gives."""
+    kinds = {kind.conn_type: kind for kind in (PostgresHook, MySqlHook, SqliteHook)}
+    kind = kinds.get(hook.conn_type)
+    if kind is None:
+        pytest.skip("a database that Airflow has no hook of its own for here")
+    own = kind(**{kind.conn_name_attr: "db"})
+    assert type(own) is type(hook)
+    assert own.get_first("select 1 + 1")[0] == 2
 
 
 def test_hook(hook: DbApiHook) -> None:

@@ -18,10 +18,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -36,21 +34,16 @@ import pytest
 
 from boraflow.client import ApiError, Client
 from boraflow.client.models import Run, TaskInstance
-
-ROOT = Path(__file__).resolve().parents[2]
-POSTGRESQL = os.environ.get("BORAFLOW_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432")
-SERVICES = ("metastore", "scheduler", "executor")
+from tests.support import deployment
+from tests.support.deployment import (
+    SERVICES,
+    free_addresses,
+    free_ports,
+    service_command,
+    start_process,
+)
 
 T = TypeVar("T")
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
 
 
 def eventually(
@@ -73,27 +66,6 @@ def eventually(
         time.sleep(interval)
 
 
-@contextlib.contextmanager
-def postgresql_database() -> Iterator[str]:
-    """Yield the URL of an empty PostgreSQL database and drop it afterwards."""
-    import psycopg
-
-    from tests.conftest import missing
-
-    name = f"boraflow_test_{secrets.token_hex(5)}"
-    try:
-        admin = psycopg.connect(f"{POSTGRESQL}/postgres", autocommit=True, connect_timeout=3)
-    except psycopg.OperationalError:
-        missing("a PostgreSQL server")
-        raise
-    with admin:
-        admin.execute(f'create database "{name}"')
-        try:
-            yield f"{POSTGRESQL}/{name}"
-        finally:
-            admin.execute(f'drop database if exists "{name}" with (force)')
-
-
 class Cluster:
     """Processes of one Boraflow."""
 
@@ -113,26 +85,18 @@ class Cluster:
         self.dags_folder = self.home / "dags"
         self.dags_folder.mkdir(exist_ok=True)
         self.services = services
-        ports = free_ports(4)
-        self.addresses = {
-            name: f"127.0.0.1:{port}"
-            for name, port in zip(("metastore", "scheduler", "executor", "ui"), ports, strict=True)
-        }
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("BORAFLOW_", "AIRFLOW_"))}
-        self.environ: dict[str, str] = {
-            **clean,
-            "BORAFLOW_HOME": str(self.home),
-            "BORAFLOW_METASTORE_ADDRESS": self.addresses["metastore"],
-            "BORAFLOW_SCHEDULER_ADDRESS": self.addresses["scheduler"],
-            "BORAFLOW_EXECUTOR_ADDRESS": self.addresses["executor"],
-            "BORAFLOW_UI_ADDRESS": self.addresses["ui"],
-            "BORAFLOW_DAGS_FOLDER": str(self.dags_folder),
-            "BORAFLOW_DAGS_ARE_PAUSED_AT_CREATION": "false",
-            "BORAFLOW_EXECUTOR_SLOTS": str(slots),
-            "PYTHONUNBUFFERED": "1",
-            **({"BORAFLOW_DATABASE_URL": database_url} if database_url else {}),
-            **(environ or {}),
-        }
+        self.addresses = free_addresses()
+        self.environ = deployment.environment(
+            self.home,
+            self.dags_folder,
+            self.addresses,
+            {
+                "BORAFLOW_EXECUTOR_SLOTS": str(slots),
+                "PYTHONUNBUFFERED": "1",
+                **({"BORAFLOW_DATABASE_URL": database_url} if database_url else {}),
+                **(environ or {}),
+            },
+        )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._seen: dict[int, float] = {}
         self._client: Client | None = None
@@ -182,16 +146,12 @@ class Cluster:
                 if threading.current_thread() is threading.main_thread()
                 else {}
             )
-            with self._log(name).open("ab") as log:
-                self._processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "boraflow.cli.service", kind],
-                    env={**self.environ, **extra, **guard},
-                    cwd=self.home,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
+            self._processes[name] = start_process(
+                service_command(kind),
+                {**self.environ, **extra, **guard},
+                self._log(name),
+                cwd=self.home,
+            )
 
     def running(self, name: str) -> bool:
         """Return whether a service's process lives."""

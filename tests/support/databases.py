@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ import pytest
 from boraflow import Connection
 from boraflow.hooks.sql import DbApiHook
 from tests.conftest import missing
+from tests.support import deployment
+from tests.support.deployment import POSTGRESQL
 
-POSTGRESQL = os.environ.get("BORAFLOW_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432")
 MYSQL = os.environ.get("BORAFLOW_TEST_MYSQL", "mysql://root@127.0.0.1:3306")
 
 KINDS = [
@@ -23,6 +25,20 @@ KINDS = [
     pytest.param("postgres", marks=pytest.mark.postgresql),
     "mysql",
 ]
+
+
+@contextlib.contextmanager
+def postgresql_database() -> Iterator[str]:
+    """Yield the URL of an empty PostgreSQL database; without a server the test is skipped, in CI it fails."""
+    import psycopg
+
+    with contextlib.ExitStack() as stack:
+        try:
+            url = stack.enter_context(deployment.postgresql_database())
+        except psycopg.OperationalError as error:
+            missing(f"a PostgreSQL server ({error})")
+            raise
+        yield url
 
 
 def open_database(kind: str, tmp_path: Path) -> Iterator[dict[str, object]]:

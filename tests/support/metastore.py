@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psycopg
 import pytest
 import pytest_asyncio
 
@@ -36,25 +32,7 @@ from boraflow.config import MetastoreSettings, load_settings
 from boraflow.model.spec import DagSpec, TaskSpec, spec_digest, to_json
 from boraflow.rpc.channel import open_channel
 from boraflow_metastore.service import RunningMetastore, serve
-from tests.conftest import missing
-
-POSTGRESQL = os.environ.get("BORAFLOW_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432")
-
-
-@contextlib.contextmanager
-def postgresql_database() -> Iterator[str]:
-    """Make a database with a random name, and drop it at the end."""
-    name = f"boraflow_test_{secrets.token_hex(5)}"
-    try:
-        admin = psycopg.connect(f"{POSTGRESQL}/postgres", autocommit=True, connect_timeout=3)
-    except psycopg.OperationalError as error:
-        missing(f"a PostgreSQL server ({error})")
-    with contextlib.closing(admin):
-        admin.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield f"{POSTGRESQL}/{name}"
-        finally:
-            admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+from tests.support.databases import postgresql_database
 
 
 class Api:

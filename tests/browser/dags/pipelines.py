@@ -1,12 +1,26 @@
 """DAGs that the dashboard's tests look at. Each is made for one thing that a page must show."""
 
+import base64
 import logging
 import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from boraflow import DAG, Label, Param, dag, task, task_group
+from airflow.sdk import BaseOperatorLink
+
+from boraflow import (
+    DAG,
+    DeadlineAlert,
+    DeadlineReference,
+    Label,
+    Param,
+    SyncCallback,
+    dag,
+    get_current_context,
+    task,
+    task_group,
+)
 from boraflow.operators.bash import BashOperator
 from boraflow.operators.empty import EmptyOperator
 
@@ -136,6 +150,84 @@ def shapes():
     checks() >> end
 
 
+def late(context):
+    print("late:", context["deadline"]["name"])
+
+
+@dag(
+    schedule=None,
+    start_date=START,
+    tags=["late"],
+    deadline=[
+        DeadlineAlert(
+            DeadlineReference.DAGRUN_QUEUED_AT,
+            timedelta(milliseconds=50),
+            SyncCallback(late),
+            name="books closed",
+        ),
+        DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1), SyncCallback(late)),
+    ],
+)
+def closing():
+    @task
+    def close():
+        time.sleep(0.3)
+
+    close()
+
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+class JobLink(BaseOperatorLink):
+    name = "Job"
+
+    def get_link(self, operator, *, ti_key):
+        return f"https://jobs.example/{ti_key.run_id}"
+
+
+class ScriptLink(BaseOperatorLink):
+    name = "Script"
+
+    def get_link(self, operator, *, ti_key):
+        return "javascript:alert(1)"
+
+
+class Job(EmptyOperator):
+    operator_extra_links = (JobLink(), ScriptLink())
+    inherits_from_empty_operator = False
+
+    def execute(self, context):
+        print("submitted")
+
+
+@dag(schedule=None, start_date=START, tags=["values"])
+def pushes():
+    @task
+    def push(ti=None):
+        ti.xcom_push("chart", base64.b64decode(PIXEL))
+        ti.xcom_push("drawn", "chart.png")
+        ti.xcom_push("long", [{"n": i, "text": "x" * 100} for i in range(2000)])
+        return {"day": datetime(2026, 1, 1)}
+
+    push() >> Job(task_id="job")
+
+
+@dag(schedule=None, start_date=START, tags=["mapped"])
+def many():
+    @task
+    def make():
+        return list(range(260))
+
+    @task(map_index_template="{{ shop }}")
+    def one(n):
+        get_current_context()["shop"] = f"shop {n}"
+        if n in (7, 255):
+            raise ValueError(f"shop {n} is closed")
+
+    one.expand(n=make())
+
+
 @dag(schedule=None, start_date=START, tags=["retry"])
 def retries():
     @task(retries=2, retry_delay=timedelta(milliseconds=200))
@@ -159,3 +251,6 @@ with_params()
 long_log()
 shapes()
 retries()
+closing()
+pushes()
+many()

@@ -38,7 +38,13 @@ with DAG("asks_target", schedule=None):
 
     value() >> EmptyOperator(task_id="end")
 
+with DAG("asks_paused", schedule=None, is_paused_upon_creation=True):
+    EmptyOperator(task_id="end")
+
 with DAG("asks_trigger", schedule=None):
+    TriggerDagRunOperator(
+        task_id="paused", trigger_dag_id="asks_paused", fail_when_dag_is_paused=True
+    )
     waits = TriggerDagRunOperator(
         task_id="waits",
         trigger_dag_id="asks_target",
@@ -234,6 +240,23 @@ with DAG("asks_nested", schedule=None):
         return total(square.expand(x=upto(n)))
 
     gather(work.expand(n=[1, 3, 2]))
+
+
+with DAG("asks_again", schedule=None):
+
+    @task
+    def numbers(ti: Any = None) -> list[int]:
+        return [1, 2] if ti.try_number == 1 else [10, 20, 30]
+
+    @task
+    def plus(x: int) -> int:
+        return x + 1
+
+    @task
+    def twice(x: int) -> int:
+        return 2 * x
+
+    twice.expand(x=plus.expand(x=numbers()))
 
 
 def _note(word: str) -> Any:

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from boraflow import DAG, Connection
+from boraflow import DAG, Connection, task
 from boraflow.exceptions import AirflowException, BoraflowException
-from boraflow.hooks.http import HttpHook
+from boraflow.hooks.http import HttpAsyncHook, HttpHook
 from boraflow.operators.http import HttpOperator
 from boraflow.sensors.http import HttpSensor
 from boraflow.testing import TaskOutcome, run_task
@@ -107,6 +107,45 @@ def test_hook(api: str) -> None:
         == 503
     )
     assert HttpHook("GET", "api").test_connection() == (True, "Connection successfully tested")
+
+
+def test_async_hook(api: str) -> None:
+    import aiohttp
+
+    async def ask() -> dict[str, Any]:
+        hook = HttpAsyncHook("GET", "api", retry_delay=0)
+        async with aiohttp.ClientSession() as session:
+            response = await hook.run(session, "v1/things", {"a": "1"}, headers={"X-One": "1"})
+            got = await response.json(content_type=None)
+        posted = await HttpAsyncHook(http_conn_id="api").run(endpoint="/v1", json={"x": 1})
+        got["posted"] = json.loads(await posted.text())["body"]
+        whole = await HttpAsyncHook("GET", "").run(endpoint=f"{api}/whole?b=2")
+        got["whole"] = json.loads(await whole.text())["query"]
+        before = len(Answers.seen)
+        with pytest.raises(AirflowException, match=r"^503:Service Unavailable"):
+            await hook.run(endpoint="broken")
+        got["tries"] = len(Answers.seen) - before
+        unchecked = await hook.run(endpoint="broken", extra_options={"check_response": False})
+        got["status"] = unchecked.status
+        return got
+
+    with DAG("d"):
+
+        @task
+        async def call() -> dict[str, Any]:
+            return await ask()
+
+        called = call()
+    got = run_task(called).value
+    assert (got["method"], got["path"], got["query"]) == ("GET", "/v1/things", {"a": "1"})
+    assert (got["headers"]["X-Team"], got["headers"]["X-One"]) == ("data", "1")
+    assert base64.b64decode(got["headers"]["Authorization"].split()[1]) == b"ann:s3cret"
+    assert (got["posted"], got["whole"]) == ('{"x": 1}', {"b": "2"})
+    assert (got["tries"], got["status"]) == (3, 503)
+    with pytest.raises(BoraflowException, match="the endpoint 'x' is no URL"):
+        asyncio.run(HttpAsyncHook("GET", "").run(endpoint="x"))
+    with pytest.raises(ValueError, match="retry_limit must be at least 1, not 0"):
+        HttpAsyncHook(retry_limit=0)
 
 
 @pytest.mark.parametrize(

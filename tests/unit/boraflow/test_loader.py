@@ -249,3 +249,69 @@ def test_load_dags_raises(folder: Path) -> None:
         load_dags(file)
     file.write_text(HEAD + "d = DAG('d')\n")
     assert set(load_dags(file)) == {"d"}
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "words"),
+    [
+        (
+            b"import os\nx = 'caf\xe9'\n",
+            2,
+            "byte 0xe9 is not UTF-8; save the file as UTF-8, or name its encoding",
+        ),
+        (
+            "from airflow import DAG\n".encode("utf-16"),
+            1,
+            "the file holds null bytes, as UTF-16 text",
+        ),
+        (b"x = 1\ny = '\x00'\n", 2, "save it as UTF-8 text"),
+        (b"# -*- coding: klingon -*-\n", 1, "unknown encoding: klingon; save the file as UTF-8"),
+        (
+            b"import os\nimport pandaz\n",
+            2,
+            "No module named 'pandaz'; put it in the DAG folder, or install it",
+        ),
+        (
+            b"from airflow.sdk import DAG\n\nDAG()\n",
+            3,
+            "DAG() is missing its dag_id: DAG('name_of_the_dag', ...)",
+        ),
+        (
+            b"from boraflow import DAG\nDAG('a', default_args=[1])\n",
+            2,
+            "must be a dict of arguments, not [1]",
+        ),
+        (
+            b"from boraflow import DAG, task\nwith DAG('a'):\n    @task(pool=3)\n    def f(): pass\n    f()\n",
+            5,
+            "pool of task 'f' must be the name of a pool, not 3",
+        ),
+    ],
+)
+def test_files_that_are_no_python_and_wrong_kinds(
+    folder: Path, source: bytes, line: int, words: str
+) -> None:
+    folder.joinpath("bad.py").write_bytes(source)
+    loaded = load_file("bad.py", folder)
+    assert [e.line for e in loaded.errors] == [line]
+    assert words in loaded.errors[0].message
+
+
+def test_what_fails_outside_of_the_file_names_the_place_of_its_task(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.joinpath("f.py").write_text(
+        "from boraflow import DAG, task\n"
+        "from boraflow.operators.bash import BashOperator\n"
+        "with DAG('a'):\n"
+        "    BashOperator(task_id='t', bash_command='echo {{ dss }}')\n"
+        "    @task\n"
+        "    def f(): return {'x': print}\n"
+        "    f()\n"
+    )
+    run = load_file("f.py", folder).dags["a"].test()
+    assert (
+        run.get_task_instance("t").reason
+        == "UndefinedError: 'dss' is undefined; while rendering BashOperator.bash_command (f.py:4)"
+    )
+    assert "Task 'f' (f.py:7) failed with exception\n" in caplog.text

@@ -414,3 +414,25 @@ def test_all_kinds_of_operators_can_be_mapped(tmp_path: Any) -> None:
     assert run.xcoms["params"] == [{"x": 1}, {"x": 2}]
     assert run.xcoms["env"] == ["1", "2"]
     assert sorted(t["conf"]["n"] for t in run.store.triggered) == [1, 2]
+
+
+@pytest.mark.parametrize("values", [[1, [2], None], {"a": 1, "b": 2}, ("t", (1, 2)), []])
+def test_an_item_is_the_same_alone_and_among_the_others(values: Any) -> None:
+    """One argument gets its item alone; two make each get all of them, as a dict and a tuple do."""
+    with DAG("d") as d:
+
+        @task
+        def give() -> Any:
+            return values
+
+        @task
+        def see(x: Any, y: int = 0) -> str:
+            return repr(x)
+
+        given = give()
+        see.override(task_id="alone").expand(x=given)
+        see.override(task_id="among").expand(x=given, y=[0])
+    run = d.test()
+    items = list(values.items()) if isinstance(values, dict) else list(values)
+    wanted = [repr(x) for x in items]
+    assert run.xcoms.get("alone", []) == run.xcoms.get("among", []) == wanted

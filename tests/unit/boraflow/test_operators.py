@@ -318,7 +318,10 @@ def test_trigger_dag_run_asks() -> None:
         reset_dag_run=True,
     )
     assert outcome.error == ""
-    assert outcome.xcoms == {"trigger_run_id": "r-new"}
+    assert outcome.xcoms == {
+        "trigger_run_id": "r-new",
+        "_link_TriggerDagRunLink": "run?dag_id=other&run_id=r-new",
+    }
     request = asked[0]
     assert request["conf"] == {"day": "2026-01-31"}
     assert request["run_id"] == "run_20260131"

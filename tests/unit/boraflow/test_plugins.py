@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from boraflow import macros
+from boraflow import _serde, macros
 from boraflow.airflow import plugins
+from boraflow.exceptions import AirflowClusterPolicyError, XComSerializationError
 from boraflow.runtime.loader import load_file
 from boraflow.runtime.serialize import dag_to_spec
 
@@ -192,3 +193,209 @@ def test_cluster_policies(folder: Path) -> None:
     assert [(e.dag_id, e.message) for e in loaded.errors] == [
         ("bare", "AirflowClusterPolicyViolation: bare has no tags")
     ]
+
+
+def test_listeners_of_runs_and_assets(folder: Path) -> None:
+    write(
+        folder,
+        "plugins/listens.py",
+        """
+        from airflow.listeners import hookimpl
+        from airflow.plugins_manager import AirflowPlugin
+
+        heard = []
+
+        class Listener:
+            @hookimpl
+            def on_dag_run_running(self, dag_run, msg):
+                heard.append(("running", dag_run.dag_id, dag_run.state))
+
+            @hookimpl
+            def on_dag_run_success(self, dag_run):
+                heard.append(("success", dag_run.run_id, dag_run.state))
+                raise RuntimeError("a listener harms no run")
+
+            @hookimpl
+            def on_dag_run_failed(self, dag_run, msg):
+                heard.append(("failed", dag_run.dag_id, msg))
+
+            @hookimpl
+            def on_asset_changed(self, asset):
+                heard.append(("changed", asset.name, asset.uri))
+
+            @hookimpl
+            def on_asset_event_emitted(self, asset_event):
+                heard.append(
+                    ("event", asset_event.asset.name, asset_event.extra, asset_event.source_task_id)
+                )
+
+        class Listens(AirflowPlugin):
+            name = "listens"
+            listeners = [Listener()]
+        """,
+    )
+    file = write(
+        folder,
+        "f.py",
+        """
+        from airflow.sdk import DAG, Asset, Metadata, task
+        a = Asset("a", uri="x://a")
+        with DAG("good"):
+            @task(outlets=[a])
+            def make():
+                yield Metadata(a, {"rows": 3})
+            make()
+        with DAG("bad"):
+            @task(outlets=[a])
+            def fail():
+                raise ValueError
+            fail()
+        """,
+    )
+    loaded = load_file(file, folder)
+    assert not loaded.errors, loaded.errors
+    assert dag_to_spec(loaded.dags["good"]).listeners == ("running", "success", "failed")
+    run = loaded.dags["good"].test()
+    run.assert_success()
+    heard = sys.modules["listens"].heard
+    assert heard == [
+        ("running", "good", "running"),
+        ("changed", "a", "x://a"),
+        ("event", "a", {"rows": 3}, "make"),
+        ("success", run.run_id, "success"),
+    ]
+    heard.clear()
+    loaded.dags["bad"].test()
+    assert heard == [("running", "bad", "running"), ("failed", "bad", "task_failure")]
+
+
+def test_other_cluster_policies(folder: Path) -> None:
+    write(
+        folder,
+        "airflow_local_settings.py",
+        """
+        def task_instance_mutation_hook(task_instance, dag_run):
+            if task_instance.try_number >= 1:
+                task_instance.queue = "retries"
+                task_instance.priority_weight = 9
+            if task_instance.task_id == "heavy":
+                task_instance.pool = "heavies"
+                task_instance.pool_slots = 2
+            if task_instance.task_id == "wrong":
+                raise KeyError("nothing")
+
+        def get_airflow_context_vars(context):
+            return {"TEAM": context["dag"].dag_id + "-team"}
+
+        def pod_mutation_hook(pod): ...
+        """,
+    )
+    file = write(
+        folder,
+        "f.py",
+        """
+        import os
+        from airflow.providers.standard.operators.bash import BashOperator
+        from airflow.providers.standard.operators.empty import EmptyOperator
+        from airflow.sdk import DAG, task
+        with DAG("d"):
+            @task(retries=2, retry_delay=0)
+            def look(ti=None):
+                if ti.try_number == 1:
+                    raise ValueError
+                return os.environ["TEAM"]
+            look()
+            EmptyOperator(task_id="heavy")
+            BashOperator(task_id="echo", bash_command="echo $TEAM")
+        with DAG("e"):
+            EmptyOperator(task_id="wrong")
+        """,
+    )
+    loaded = load_file(file, folder)
+    spec = dag_to_spec(loaded.dags["d"])
+    tasks = {t.task_id: t for t in spec.tasks}
+    assert (tasks["look"].queue, tasks["look"].try_queues) == (
+        "default",
+        ("default", "retries", "retries"),
+    )
+    assert [tasks["look"].queue_of(n) for n in (1, 2, 3, 4)] == ["default", *["retries"] * 3]
+    assert tasks["look"].try_weights == (1, 9, 9)
+    assert (tasks["heavy"].pool, tasks["heavy"].pool_slots) == ("heavies", 2)
+    assert (tasks["heavy"].queue, tasks["heavy"].try_queues) == ("default", ())
+    assert spec.warnings == (
+        "airflow_local_settings.py: pod_mutation_hook is not called: tasks run in processes, not in pods",
+    )
+    run = loaded.dags["d"].test()
+    assert run.xcoms == {"look": "d-team", "echo": "d-team"}
+    with pytest.raises(
+        AirflowClusterPolicyError,
+        match="task_instance_mutation_hook failed on task 'wrong': KeyError",
+    ):
+        dag_to_spec(loaded.dags["e"])
+
+
+def test_serializers_of_ones_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for table in ("_serializers", "_deserializers"):
+        monkeypatch.setattr(_serde, table, {})
+    write(folder, "plugins/shapes.py", "class Shape:\n    def __init__(self, n): self.n = n\n")
+    write(
+        folder,
+        "plugins/shape_serializer.py",
+        """
+        serializers = ["shapes.Shape"]
+
+        def serialize(value):
+            if value.n < 0:
+                return "", "", 0, False
+            return {"corners": (value.n,)}, "shapes.Shape", 2, True
+
+        def deserialize(cls, version, data):
+            assert version == 2
+            return cls(data["corners"][0])
+        """,
+    )
+    write(
+        folder,
+        "plugins/stores_shapes.py",
+        """
+        import shape_serializer
+        from airflow.plugins_manager import AirflowPlugin
+
+        class Shapes(AirflowPlugin):
+            name = "shapes"
+            serializers = [shape_serializer]
+        """,
+    )
+    file = write(
+        folder,
+        "f.py",
+        """
+        from airflow.sdk import DAG, task
+        from shapes import Shape
+        with DAG("d"):
+            @task
+            def make():
+                return [Shape(4)]
+            @task
+            def use(shapes):
+                return [type(s).__name__ + str(s.n) for s in shapes]
+            @task
+            def wrong():
+                return Shape(-1)
+            use(make())
+            wrong()
+        """,
+    )
+    loaded = load_file(file, folder)
+    assert not loaded.errors, loaded.errors
+    run = loaded.dags["d"].test()
+    assert run.xcoms["use"] == ["Shape4"]
+    assert "cannot be stored as an XCom" in run.get_task_instance("wrong").reason
+    text = run.store.xcoms["make", -1, "return_value"]
+    _serde._deserializers.clear()
+    with pytest.raises(
+        XComSerializationError, match=r"no plugin here reads a stored shapes\.Shape"
+    ):
+        _serde.loads(text)
+    with pytest.raises(ValueError, match="has no serializers"):
+        _serde.register(macros)

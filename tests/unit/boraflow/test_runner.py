@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from boraflow import DAG, BaseNotifier, BaseOperator, BaseTrigger, TriggerEvent, task
+from boraflow._links import BaseOperatorLink
 from boraflow._retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
+from boraflow.airflow.xcom import BaseXCom
 from boraflow.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
@@ -28,6 +30,7 @@ from boraflow.model.states import AttemptKind, Outcome
 from boraflow.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
 from boraflow.runtime.memory_store import MemoryStore
 from boraflow.runtime.runner import run_attempt
+from boraflow.runtime.serialize import dag_to_spec
 from boraflow.runtime.triggers import run_trigger
 from boraflow.testing import TaskOutcome, run_task
 
@@ -106,6 +109,77 @@ def test_pushes_of_a_failed_task_are_kept() -> None:
         raise ValueError
 
     assert run(f).xcoms == {"k": 1}
+
+
+class JobLink(BaseOperatorLink):
+    name = "Job"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        job = BaseXCom.get_value(ti_key=ti_key, key="job")
+        return f"https://jobs.example/{operator.place}/{job}?try={ti_key.try_number}"
+
+
+class BrokenLink(JobLink):
+    name = "Broken"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        raise LookupError("no such job")
+
+
+class NoLink(JobLink):
+    name = "None"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        return ""
+
+
+class Job(BaseOperator):
+    template_fields = ("place",)
+    operator_extra_links = (BrokenLink(), JobLink(), NoLink())
+
+    def __init__(self, *, place: str, fails: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.place, self.fails = place, fails
+
+    def execute(self, context: Any) -> None:
+        context["ti"].xcom_push("job", 7)
+        if self.fails:
+            raise ValueError("the job failed")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_extra_links_are_kept_however_it_ended(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with DAG("d", schedule=None):
+        job = Job(task_id="a", place="{{ task.task_id }}", fails=fails)
+    outcome = run_task(job)
+    assert outcome.result.outcome is (Outcome.FAILED if fails else Outcome.SUCCESS)
+    assert outcome.xcoms == {"job": 7, "_link_JobLink": "https://jobs.example/a/7?try=1"}
+    assert "'Broken' has no address: LookupError: no such job" in caplog.text
+
+
+def test_extra_links_in_the_spec() -> None:
+    with DAG("d", schedule=None) as dag:
+        Job(task_id="a", place="x")
+        Job.partial(task_id="b").expand(place=["x"])
+    for made in dag_to_spec(dag).tasks:
+        assert made.extra_links == ("Broken", "Job", "None")
+        assert made.extra_link_keys == ("_link_BrokenLink", "_link_JobLink", "_link_NoLink")
+
+
+def test_a_failed_instance_of_a_mapped_task_has_its_name() -> None:
+    @task(map_index_template="{{ shop }}")
+    def visit(n: int) -> None:
+        from boraflow import get_current_context
+
+        get_current_context()["shop"] = f"shop {n}"
+        raise ValueError("closed")
+
+    with DAG("d", schedule=None):
+        visits = visit.expand(n=[5])
+    outcome = run_task(visits, map_index=0)
+    assert outcome.result.rendered_map_index == "shop 5"
 
 
 def test_multiple_outputs() -> None:
@@ -513,8 +587,7 @@ def test_execution_timeout_counts_over_a_deferral() -> None:
     operator, deferral = defer(1, timeout=1000, execution_timeout=timedelta(seconds=60))
     assert 55 < deferral["timeout"] <= 60
     payload = {"method": "resume", "kwargs": deferral["kwargs"], "event": 1}
-    long_ago = int((time.time() - 100) * 1e6)
-    outcome = run_task(operator, kind="resume", payload=payload, start_date=long_ago)
+    outcome = run_task(operator, kind="resume", payload=payload, elapsed=100.0)
     assert "AirflowTaskTimeout" in outcome.error
     assert "deferred" in outcome.error
 

@@ -17,7 +17,6 @@ from boraflow.exceptions import AirflowException, AirflowFailException, InvalidA
 from boraflow.model.attempt import AttemptRequest, RunContext
 from boraflow.model.states import AttemptKind
 from boraflow.runtime.memory_store import MemoryStore
-from boraflow.runtime.runner import now_micros
 from boraflow.runtime.triggers import run_trigger
 from boraflow.sensors.base import poke_mode_only
 from boraflow.sensors.bash import BashSensor
@@ -71,7 +70,7 @@ def test_poke_until_done() -> None:
     [
         ({}, "failed", False),
         ({"soft_fail": True}, "skipped", True),
-        ({"never_fail": True}, "skipped", True),
+        ({"never_fail": True}, "failed", False),
         ({"silent_fail": True}, "failed", False),
     ],
 )
@@ -85,7 +84,7 @@ def test_timeout(arguments: dict[str, Any], state: str, retryable: bool) -> None
     ("error", "arguments", "state"),
     [
         (ValueError("x"), {}, "failed"),
-        (ValueError("x"), {"soft_fail": True}, "skipped"),
+        (ValueError("x"), {"soft_fail": True}, "failed"),
         (ValueError("x"), {"never_fail": True}, "skipped"),
         (ValueError("x"), {"silent_fail": True}, "success"),
         (AirflowFailException("x"), {}, "failed"),
@@ -101,7 +100,7 @@ def test_reschedule_mode() -> None:
     outcome = wait([False], mode="reschedule", poke_interval=100)
     assert outcome.state == "rescheduled"
     assert abs(outcome.result.wake_at / SECOND - time.time() - 100) < 5  # type: ignore[operator]
-    poke = {"kind": "poke", "poke_start": now_micros() - 50 * SECOND, "reschedules": 3}
+    poke = {"kind": "poke", "elapsed": 50.0, "reschedules": 3}
     assert wait([False], poke, mode="reschedule", timeout=60).state == "rescheduled"
     late = wait([False], poke, mode="reschedule", timeout=40)
     assert (late.state, late.result.retryable) == ("failed", False)
@@ -110,7 +109,7 @@ def test_reschedule_mode() -> None:
 
 def test_exponential_backoff() -> None:
     def interval(reschedules: int, **arguments: Any) -> float:
-        request = {"kind": "poke", "poke_start": now_micros(), "reschedules": reschedules}
+        request = {"kind": "poke", "elapsed": 0.1, "reschedules": reschedules}
         outcome = wait(
             [False],
             request,

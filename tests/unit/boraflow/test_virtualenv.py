@@ -188,13 +188,15 @@ def test_branches() -> None:
         def fork() -> str:
             return "left"
 
-        def other() -> list[str]:
+        @task.branch_virtualenv
+        def again() -> list[str]:
             return ["right"]
 
         chosen = fork()
-        again = BranchPythonVirtualenvOperator(task_id="again", python_callable=other)
+        second = again()
+        assert isinstance(second.operator, BranchPythonVirtualenvOperator)
         chosen >> [EmptyOperator(task_id="left"), EmptyOperator(task_id="middle")]
-        again >> [EmptyOperator(task_id="right"), EmptyOperator(task_id="wrong")]
+        second >> [EmptyOperator(task_id="right"), EmptyOperator(task_id="wrong")]
     states = dag.test().task_states
     assert {t: states[t] for t in ("left", "middle", "right", "wrong")} == {
         "left": "success",

@@ -134,6 +134,11 @@ def test_tokens(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "tokens" / "admin.token").write_text("secret\n")
     assert read_token("admin", environ) == "secret"
     assert read_token("admin", {**environ, "BORAFLOW_TOKEN": " other "}) == "other"
+    with pytest.raises(ConfigError, match="BORAFLOW_TOKEN holds no token"):
+        read_token("admin", {**environ, "BORAFLOW_TOKEN": "schlüssel"})
+    (tmp_path / "tokens" / "admin.token").write_bytes(b"\xff\x00")
+    with pytest.raises(ConfigError, match=r"admin\.token holds no token"):
+        read_token("admin", environ)
 
 
 def test_variables_are_unique_or_mean_the_same() -> None:

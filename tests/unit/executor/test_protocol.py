@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -134,3 +136,18 @@ def test_the_specification_names_every_type() -> None:
         for name in re.findall(r'\{"t": "(\w+)"', source) + re.findall(r'"t": "(\w+)",\n', source):
             assert f"``{name}``" in protocol.__doc__, name
     assert json
+
+
+def test_a_zygote_whose_agent_died_meanwhile_ends_in_silence() -> None:
+    ours, theirs = socket_pair()
+    ours.close()
+    done = subprocess.run(
+        [sys.executable, "-m", "boraflow.runtime.zygote", str(theirs.fileno()), "{}"],
+        pass_fds=[theirs.fileno()],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    theirs.close()
+    assert (done.returncode, done.stderr) == (0, "")

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
 from boraflow_metastore.log_storage import LogPlace
 from boraflow_metastore.store import rows, schema, tables
@@ -43,6 +46,36 @@ def test_the_migrations_make_what_the_tables_say(url: str, tmp_path: Path) -> No
     assert described(url) == described(made)
 
 
+def test_deadlines_set_before_they_had_a_table_are_kept(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    config = Config()
+    config.set_main_option("script_location", "boraflow_metastore:migrations")
+    engine = plain_engine(url)
+    payload = '{"callbacks": ["deadline"], "deadline": {"index": 1, "name": "books", "at": 77}}'
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for key, kind, text in (
+            ("a", "callback", payload),
+            ("b", "callback", "{}"),
+            ("c", "try", ""),
+        ):
+            connection.execute(
+                sa.text(
+                    "INSERT INTO attempt (attempt_id, kind, run_key, try_number, payload_json)"
+                    " VALUES (:key, :kind, 'r', 1, :payload)"
+                ),
+                {"key": key, "kind": kind, "payload": text},
+            )
+    engine.dispose()
+    assert schema.migrate(url).current == "0001"
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        assert connection.execute("SELECT * FROM deadline").fetchall() == [
+            ("r", 1, "a", 77, "books")
+        ]
+    connection.close()
+
+
 def test_the_newest_migration_is_the_head() -> None:
     folder = Path(schema.__file__).parents[1] / "migrations" / "versions"
     assert max(p.name.partition("_")[0] for p in folder.glob("[0-9]*.py")) == schema.HEAD
@@ -76,6 +109,7 @@ UNFINISHED = f"SELECT run_key FROM dag_run WHERE {rows.UNFINISHED_RUN}"
             f"{rows.RUN_SELECT} WHERE r.dag_id = 'a' AND r.logical_us < 5 ORDER BY r.logical_us DESC LIMIT 1",
             "ix_dag_run_logical",
         ),
+        ("SELECT 1 FROM deadline d ORDER BY d.at_us DESC, d.run_key DESC", "ix_deadline_latest"),
         (
             f"{RUN_PEOPLE} WHERE r.dag_id = 'a' ORDER BY r.run_after_us DESC, r.run_key DESC LIMIT 1",
             "ix_dag_run_dag_newest",

@@ -71,3 +71,14 @@ def test_an_error_can_cross_processes() -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert vars(copy) == vars(error)
     assert str(copy) == "no scheduler"
+
+
+def test_a_call_that_took_too_long_says_who_did_not_answer() -> None:
+    from boraflow.client._calls import explain
+
+    # gRPC's own words for it, which name nobody.
+    late = Failed(grpc.StatusCode.DEADLINE_EXCEEDED, "Stream removed (Deadline Exceeded)")
+    error = explain(late, "db.example:7781")
+    assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "the metastore at db.example:7781 did not answer in time" in error.message
+    assert "bora doctor" in error.message
