@@ -1,7 +1,7 @@
 # Everything is one line that calls Python; `make` alone says what there is.
 # Needs python3 (3.11 or newer) only: `setup` makes .venv and whatever else it needs inside the clone.
 .DEFAULT_GOAL := help
-.PHONY: help messages pictures setup up down logs test test-unit test-sim test-service test-e2e test-browser sim bench \
+.PHONY: help messages pictures setup up down logs test test-unit test-sim test-service test-e2e test-browser sim bench bench-ui \
   protos protos-check lint format types check breaking docs certs dist clean
 SHELL := /bin/sh
 
@@ -53,6 +53,9 @@ sim: setup  ## Simulate until something breaks or Ctrl-C
 
 bench: setup  ## Benchmarks as JSON lines (W=chain40 for one, DB=postgresql for the other database)
 	@$(BIN)/python -m bench --database $(DB) $(W)
+
+bench-ui: setup  ## The dashboard on a million task instances (W=pages, changes or tabs for a part)
+	@$(BIN)/python -m bench.ui --database $(DB) $(W)
 
 protos: setup  ## Generate sdk/boraflow/api from protos/
 	@$(BIN)/python protos/generate.py

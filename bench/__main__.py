@@ -6,15 +6,12 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from bench import growth
-from bench.cluster import ROOT, database
+from bench.cluster import database
+from bench.report import commit, machine, table
 from bench.workloads import NAMES, Bench, Measurement, Options
 
 COLUMNS = (
@@ -26,36 +23,11 @@ COLUMNS = (
     ("start_p50_ms", "start p50 ms", "{:.1f}"),
     ("start_p95_ms", "p95", "{:.1f}"),
     ("done_p50_ms", "done p50 ms", "{:.1f}"),
+    ("expand_s", "expand s", "{:.3f}"),
     ("floor_ratio", "ratio to floor", "{:.2f}"),
     ("pss_mib", "PSS MiB", "{:.0f}"),
     ("cpu_percent", "CPU %", "{:.1f}"),
 )
-
-
-def machine() -> str:
-    """Return the processor's name and the number of cores."""
-    name = platform.machine()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
-
-
-def commit() -> str:
-    """Return the commit that is measured, marked when the tree has changes."""
-
-    def git(*args: str) -> str:
-        done = subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    try:
-        name = git("rev-parse", "--short=12", "HEAD")
-        return name + ("-dirty" if git("status", "--porcelain", "-uno") else "")
-    except OSError:
-        return ""
 
 
 def as_line(measurement: Measurement, database: str, commit: str, machine: str) -> dict:
@@ -70,23 +42,6 @@ def as_line(measurement: Measurement, database: str, commit: str, machine: str) 
         "commit": commit,
         "machine": machine,
     }
-
-
-def table(lines: list[dict]) -> str:
-    """Return the results as text for people."""
-    rows = [[title for _, title, _ in COLUMNS]]
-    rows += [
-        ["" if line.get(key) is None else form.format(line[key]) for key, _, form in COLUMNS]
-        for line in lines
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
 
 
 def main() -> int:
@@ -130,7 +85,7 @@ def main() -> int:
                 failed += 1
                 print(f"{name} failed: {type(err).__name__}: {err}", file=sys.stderr, flush=True)
     if lines:
-        print(f"\n{table(lines)}\n{here}, commit {now}", file=sys.stderr)
+        print(f"\n{table(lines, COLUMNS)}\n{here}, commit {now}", file=sys.stderr)
     return 1 if failed else 0
 
 

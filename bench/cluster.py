@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,21 +18,17 @@ import psutil
 
 from boraflow.client import ApiError, Client
 from boraflow.client.models import Run, TaskInstance
+from tests.support.deployment import (
+    ROOT,
+    SERVICES,
+    environment,
+    free_addresses,
+    postgresql_database,
+    service_command,
+    start_process,
+)
 
-ROOT = Path(__file__).resolve().parent.parent
-POSTGRESQL = os.environ.get("BORAFLOW_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432")
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on; another program may still take one."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+__all__ = ["ROOT", "Cluster", "database"]
 
 
 @contextlib.contextmanager
@@ -43,22 +37,17 @@ def database(kind: str) -> Iterator[str]:
     if kind == "sqlite":
         yield ""
         return
-    import psycopg
-
-    name = f"boraflow_bench_{secrets.token_hex(4)}"
-    with psycopg.connect(f"{POSTGRESQL}/postgres", autocommit=True) as connection:
-        connection.execute(f'create database "{name}"')  # type: ignore[arg-type]
-    try:
-        yield f"{POSTGRESQL}/{name}"
-    finally:
-        with psycopg.connect(f"{POSTGRESQL}/postgres", autocommit=True) as connection:
-            connection.execute(f'drop database if exists "{name}" with (force)')  # type: ignore[arg-type]
+    with postgresql_database("boraflow_bench") as url:
+        yield url
 
 
 class Cluster:
-    """Metastore, scheduler and executor, started in that order and stopped in the reverse one."""
+    """Metastore, scheduler and executor, started in that order and stopped in the reverse one.
 
-    SERVICES = ("metastore", "scheduler", "executor")
+    ``home`` is a folder that is kept; without one it is temporary.
+    """
+
+    SERVICES = SERVICES
 
     def __init__(
         self,
@@ -68,29 +57,28 @@ class Cluster:
         tasks_per_worker: int = 1,
         slots: int = 16,
         settings: dict[str, str] | None = None,
+        home: Path | None = None,
     ) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="boraflow-bench-"))
+        self._kept = home is not None
+        self.home = home or Path(tempfile.mkdtemp(prefix="boraflow-bench-"))
         self.dags = self.home / "bench-dags"
-        self.dags.mkdir()
+        self.dags.mkdir(parents=True, exist_ok=True)
         self.write(dags)
-        metastore, scheduler, executor = free_ports(3)
-        self.address = f"127.0.0.1:{metastore}"
-        keep = {k: v for k, v in os.environ.items() if not k.startswith(("BORAFLOW_", "AIRFLOW_"))}
-        self.environment = {
-            **keep,
-            "BORAFLOW_HOME": str(self.home),
-            "BORAFLOW_METASTORE_ADDRESS": self.address,
-            "BORAFLOW_SCHEDULER_ADDRESS": f"127.0.0.1:{scheduler}",
-            "BORAFLOW_EXECUTOR_ADDRESS": f"127.0.0.1:{executor}",
-            "BORAFLOW_DAGS_FOLDER": str(self.dags),
-            "BORAFLOW_DAGS_ARE_PAUSED_AT_CREATION": "false",
-            "BORAFLOW_EXECUTOR_SLOTS": str(slots),
-            "BORAFLOW_EXECUTOR_TASKS_PER_WORKER": str(tasks_per_worker),
-            "BORAFLOW_LOG_LEVEL": "warning",
-            # The services end with the benchmark, however it ends.
-            "BORAFLOW_SUPERVISOR_PID": str(os.getpid()),
-            **(settings or {}),
-        }
+        addresses = free_addresses()
+        self.address = addresses["metastore"]
+        self.environment = environment(
+            self.home,
+            self.dags,
+            addresses,
+            {
+                "BORAFLOW_EXECUTOR_SLOTS": str(slots),
+                "BORAFLOW_EXECUTOR_TASKS_PER_WORKER": str(tasks_per_worker),
+                "BORAFLOW_LOG_LEVEL": "warning",
+                # The services end with the benchmark, however it ends.
+                "BORAFLOW_SUPERVISOR_PID": str(os.getpid()),
+                **(settings or {}),
+            },
+        )
         if database_url:
             self.environment["BORAFLOW_DATABASE_URL"] = database_url
         self.processes: dict[str, psutil.Popen] = {}
@@ -122,20 +110,17 @@ class Cluster:
     def start(self, *services: str) -> None:
         """Start the services and wait until an executor is there."""
         for name in services or self.SERVICES:
-            log = (self.home / f"{name}.log").open("ab")
-            self.processes[name] = psutil.Popen(
-                [sys.executable, "-m", "boraflow.cli.service", name],
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+            self.processes[name] = start_process(
+                self.command(name), self.environment, self.home / f"{name}.log", psutil.Popen
             )
-            log.close()
             if name == "metastore":
                 self.wait_for(lambda: self.client.system.state(patience=0), "the metastore")
         if "executor" in (services or self.SERVICES):
             self.wait_for(lambda: self.client.system.state(patience=0).executors, "an executor")
+
+    def command(self, name: str) -> list[str]:
+        """Return the command line of a service."""
+        return service_command(name)
 
     def wait_for(self, question: object, what: str, timeout: float = 60.0) -> object:
         """Ask until the answer is true."""
@@ -237,5 +222,5 @@ class Cluster:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait(5)
-        if not services:
+        if not services and not self._kept:
             shutil.rmtree(self.home, ignore_errors=True)

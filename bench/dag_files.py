@@ -59,6 +59,36 @@ with DAG("{dag_id}", **LIMITS):
 '''
 
 
+def mapped_over_xcom(dag_id: str, width: int) -> str:
+    """One task, mapped over what another returned."""
+    return f'''{HEAD}
+@task
+def numbers():
+    return list(range({width}))
+
+
+@task
+def one(x):
+    pass
+
+
+with DAG("{dag_id}", **LIMITS):
+    one.expand(x=numbers())
+'''
+
+
+def waiting(dag_id: str, width: int) -> str:
+    """Deferrable sensors, one mapped task of them, that wait for a moment far away."""
+    return f'''{HEAD}
+from boraflow.sensors.date_time import DateTimeSensorAsync
+
+with DAG("{dag_id}", **LIMITS):
+    DateTimeSensorAsync.partial(task_id="wait").expand(
+        target_time=["2100-01-01T00:00:00+00:00"] * {width}
+    )
+'''
+
+
 def log_writer(dag_id: str, megabytes: int) -> str:
     """A task that writes a long log."""
     return f'''{HEAD}
@@ -74,7 +104,7 @@ with DAG("{dag_id}", **LIMITS):
 '''
 
 
-def small(dag_id: str) -> str:
+def small(dag_id: str, tag: str = "bench") -> str:
     """A small DAG of its own, as people have them by the hundred."""
     return f'''
 from datetime import datetime, timezone
@@ -87,7 +117,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     is_paused_upon_creation=True,
-    tags=["bench"],
+    tags=["{tag}"],
 ):
 
     @task

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import shutil
 import subprocess
 import sys
@@ -17,9 +16,10 @@ from pathlib import Path
 from statistics import median
 
 from bench import dag_files, floor
-from bench.cluster import ROOT, Cluster, free_ports
+from bench.cluster import ROOT, Cluster
 from boraflow.client import ApiError, AsyncClient, Client
 from boraflow.client.models import Run, TaskInstance
+from tests.support.deployment import environment, free_addresses, start_process
 
 REUSED = 100_000
 """Tasks per worker of the "workers reused" variant."""
@@ -48,6 +48,7 @@ class Measurement:
     start_p50_ms: float | None = None
     start_p95_ms: float | None = None
     done_p50_ms: float | None = None
+    expand_s: float | None = None
     floor_ratio: float | None = None
     pss_mib: float | None = None
     cpu_percent: float | None = None
@@ -168,6 +169,39 @@ class Bench:
             dag = dag_files.mapped("mapped1000", 1000)
             yield self._fan("mapped1000", each, dag, with_floor=False)
 
+    def mapped10000(self) -> Iterator[Measurement]:
+        """One task mapped over 10,000 values of an XCom; its floor is fan1000 in the same deployment."""
+        dags = {
+            "mapped10000.py": dag_files.mapped_over_xcom("mapped10000", 10_000),
+            "fan1000.py": dag_files.fan("fan1000", 1000),
+        }
+        for each in (1, REUSED) if self.options.tasks_per_worker is None else (self.workers(1),):
+            with self.cluster(dags, each, BORAFLOW_SCHEDULER_MAX_MAP_LENGTH="10000") as cluster:
+                cluster.wait_for_dags("mapped10000", "fan1000")
+                base = combine("", self.repeat(cluster, "fan1000"))
+                measured = []
+                for _ in range(self.options.repetitions):
+                    before = cluster.cpu_seconds()
+                    run = cluster.client.runs.trigger("mapped10000").run
+                    seen = cluster.wait_for(
+                        lambda r=run: instances(cluster, r) > 10_000 and time.time(),
+                        "10,000 indexes",
+                    )
+                    cluster.client.runs.wait("mapped10000", run.run_id, timeout=900)
+                    run = cluster.client.runs.get("mapped10000", run.run_id)
+                    tasks = cluster.tasks(run)
+                    m = one([run], tasks, cluster.cpu_seconds() - before)
+                    produced = next(t.end_time for t in tasks if t.map_index < 0 and t.end_time)
+                    m.expand_s = float(str(seen)) - produced.timestamp()
+                    measured.append(m)
+                m = combine(
+                    "mapped10000", measured, tasks_per_worker=each, pss_mib=cluster.pss_mib()
+                )
+                m.floor_ratio = (
+                    m.tasks_per_s / base.tasks_per_s if m.tasks_per_s and base.tasks_per_s else None
+                )
+                yield m
+
     def runs100(self) -> Iterator[Measurement]:
         """100 runs of a 5-task chain triggered at once."""
         each = self.workers(REUSED)
@@ -233,6 +267,65 @@ class Bench:
             finally:
                 cluster.stop()
         yield combine("parse1000", measured)
+
+    def change1(self) -> Iterator[Measurement]:
+        """One of 100 DAG files is written anew: from the write until the API tells the new version."""
+        names = [f"small_{i:04d}" for i in range(100)]
+        dags = {f"{name}.py": dag_files.small(name) for name in names}
+        with self.cluster(dags, 1) as cluster:
+            cluster.wait_for_dags(*names)
+            time.sleep(2)
+            measured = []
+            for repetition in range(10 * self.options.repetitions):
+                name, tag = names[repetition % len(names)], f"change{repetition}"
+                before = cluster.cpu_seconds()
+                began = time.monotonic()
+                cluster.write({f"{name}.py": dag_files.small(name, tag)})
+                cluster.wait_for(
+                    lambda n=name, t=tag: t in cluster.client.dags.get(n).tags, "the change"
+                )
+                seconds = time.monotonic() - began
+                cpu = 100 * (cluster.cpu_seconds() - before) / seconds
+                measured.append(Measurement("", wall_s=seconds, cpu_percent=cpu))
+            yield combine("change1", measured)
+
+    def sensors5000(self) -> Iterator[Measurement]:
+        """5,000 deferrable sensors that wait: memory of all services and processor share."""
+        dags = {"wait.py": dag_files.waiting("wait", 5000)}
+        settings = {
+            "BORAFLOW_SCHEDULER_MAX_MAP_LENGTH": "5000",
+            "BORAFLOW_EXECUTOR_LANE_SLOTS": "5000",
+        }
+        with self.cluster(dags, self.workers(REUSED), **settings) as cluster:
+            cluster.wait_for_dags("wait")
+            began = time.monotonic()
+            run = cluster.client.runs.trigger("wait").run
+            cluster.wait_for(
+                lambda: (
+                    cluster.client.runs.get("wait", run.run_id).task_counts.get("deferred") == 5000
+                ),
+                "5,000 deferred tasks",
+                timeout=600,
+            )
+            deferred = time.monotonic() - began
+            measured = []
+            for _ in range(self.options.repetitions):
+                cpu, pss = idle(cluster, settle=10.0)
+                measured.append(Measurement("", wall_s=deferred, cpu_percent=cpu, pss_mib=pss))
+            yield combine("sensors5000", measured, tasks_per_worker=self.workers(REUSED))
+
+    def import_sdk(self) -> Iterator[Measurement]:
+        """Processor time of a DAG file's first line in a new interpreter, and of Airflow's; the bare start is taken off."""
+        ours = "from boraflow import DAG, task"
+        airflow = (
+            "import boraflow.airflow.hook as h; h.install(); from airflow.sdk import DAG, task"
+        )
+        for workload, code in (("import_sdk", ours), ("import_sdk airflow", airflow)):
+            measured = []
+            for _ in range(self.options.repetitions):
+                bare, seconds = floor.start_seconds("pass"), floor.start_seconds(code)
+                measured.append(Measurement("", wall_s=seconds - bare))
+            yield combine(workload, measured)
 
     def cold_start(self) -> Iterator[Measurement]:
         """Installed: from `make up` to the first run's success."""
@@ -303,6 +396,11 @@ class Bench:
             yield combine("idle", measured)
 
 
+def instances(cluster: Cluster, run: Run) -> int:
+    """Return how many task instances a run has by now."""
+    return sum(cluster.client.runs.get(run.dag_id, run.run_id).task_counts.values())
+
+
 def trigger_together(cluster: Cluster, dag_ids: list[str]) -> list[Run]:
     """Trigger many runs at once, wait for all, and return them."""
 
@@ -340,30 +438,16 @@ def cold_start() -> Measurement:
     dags = home / "dags"
     dags.mkdir()
     (dags / "first.py").write_text(dag_files.fan("first", 1))
-    ui, metastore, scheduler, executor = free_ports(4)
-    address = f"127.0.0.1:{metastore}"
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("BORAFLOW_", "AIRFLOW_"))}
-    environment = {
-        **keep,
-        "BORAFLOW_HOME": str(home),
-        "BORAFLOW_DAGS_FOLDER": str(dags),
-        "BORAFLOW_DAGS_ARE_PAUSED_AT_CREATION": "false",
-        "BORAFLOW_UI_ADDRESS": f"127.0.0.1:{ui}",
-        "BORAFLOW_METASTORE_ADDRESS": address,
-        "BORAFLOW_SCHEDULER_ADDRESS": f"127.0.0.1:{scheduler}",
-        "BORAFLOW_EXECUTOR_ADDRESS": f"127.0.0.1:{executor}",
-    }
+    addresses = free_addresses()
+    address = addresses["metastore"]
+    environ = environment(home, dags, addresses)
     began = time.monotonic()
-    with (home / "up.log").open("wb") as log:
-        up = subprocess.Popen(
-            ["make", "--no-print-directory", "up", f"PYTHON={sys.executable}"],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    up = start_process(
+        ["make", "--no-print-directory", "up", f"PYTHON={sys.executable}"],
+        environ,
+        home / "up.log",
+        cwd=ROOT,
+    )
     try:
         token_file = home / "tokens" / "admin.token"
         while not (token_file.exists() and token_file.read_text().strip()):
@@ -408,11 +492,15 @@ NAMES = (
     "fib33x10",
     "fan1000",
     "mapped1000",
+    "mapped10000",
     "runs100",
     "latency1",
     "parse1000",
+    "change1",
+    "import_sdk",
     "cold_start",
     "fan50files",
     "chain40_beside_log",
     "idle",
+    "sensors5000",
 )
