@@ -99,7 +99,7 @@ _EXPORTS: dict[str, str] = {
     "chain": "boraflow._edges",
     "chain_linear": "boraflow._edges",
     "cross_downstream": "boraflow._edges",
-    "dag": "boraflow._dag",
+    "dag": "boraflow._dag_decorator",
     "deadline_reference": "boraflow._deadline",
     "get_current_context": "boraflow._context",
     "get_parsing_context": "boraflow._parsing",
@@ -253,7 +253,8 @@ if TYPE_CHECKING:
     from boraflow._comms import mask_secret
     from boraflow._connection import Connection
     from boraflow._context import Context, get_current_context
-    from boraflow._dag import DAG, dag
+    from boraflow._dag import DAG
+    from boraflow._dag_decorator import dag
     from boraflow._deadline import (
         AsyncCallback,
         BaseDeadlineReference,

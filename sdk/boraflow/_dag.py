@@ -2,49 +2,47 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, overload
+from typing import TYPE_CHECKING, Any, Self
 
 from boraflow import _source
-from boraflow._arguments import as_date, as_list, check_id
-from boraflow._assets import (
-    AssetOrTimeSchedule,
-    BaseAsset,
-    PartitionedAssetTimetable,
-    condition_of,
+from boraflow._arguments import as_date, check_id
+from boraflow._assets import PartitionedAssetTimetable
+from boraflow._dag_arguments import (
+    as_asset_condition,
+    as_callbacks,
+    as_count,
+    as_deadlines,
+    as_doc,
+    as_owner_links,
+    as_params,
+    as_run_types,
+    as_searchpath,
+    as_tags,
+    as_timeout,
+    as_timetable,
 )
+from boraflow._dag_checks import validate
+from boraflow._dag_context import DagContext
+from boraflow._dag_graph import partial_subset, topological_sort
 from boraflow._deprecated import OLD_DAG_ARGUMENTS, accept_old_dag_arguments, note
-from boraflow._group import TaskGroup, TaskGroupContext, raise_duplicate
-from boraflow._params import DagParam, Param, ParamsDict
+from boraflow._group import TaskGroup, raise_duplicate
+from boraflow._params import DagParam, ParamsDict
 from boraflow.exceptions import (
-    AirflowDagCycleException,
-    AirflowDagInconsistent,
     FailFastDagInvalidTriggerRule,
     InvalidArgument,
-    ParamValidationError,
     TaskNotFound,
     UnknownArgument,
     suggest,
 )
-from boraflow.model.states import RunType, TriggerRule
+from boraflow.model.states import TriggerRule
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from boraflow._deadline import DeadlineAlert
-    from boraflow._signatures import DagArguments
     from boraflow.model.timetables import Timetable
-
-P = ParamSpec("P")
-
-TAG_MAX = 100
-
-_ZERO = timedelta(0)
 
 
 class DAG:
@@ -100,9 +98,8 @@ class DAG:
     ) -> None:
         if kwargs:
             name = next(iter(kwargs))
-            known = list(inspect.signature(DAG.__init__).parameters)[1:-1]
             raise UnknownArgument(
-                f"DAG '{dag_id}' has no argument '{name}'{suggest(name, [*known, *OLD_DAG_ARGUMENTS])}"
+                f"DAG '{dag_id}' has no argument '{name}'{suggest(name, argument_names())}"
             )
         where = f"DAG '{dag_id}'"
         self.dag_id = check_id(dag_id, "dag_id")
@@ -120,52 +117,38 @@ class DAG:
             self.start_date.tzinfo if self.start_date is not None else None
         ) or UTC
         self.schedule = schedule
-        self.asset_condition = _asset_condition(schedule, where)
+        self.asset_condition = as_asset_condition(schedule, where)
         self.partition_mapping: dict[str, Any] | None = (
             schedule.as_spec() if isinstance(schedule, PartitionedAssetTimetable) else None
         )
-        self.timetable: Timetable = _make_timetable(
+        self.timetable: Timetable = as_timetable(
             schedule, self.timezone, where, data_intervals=self._data_intervals
         )
         self.catchup = bool(catchup)
-        self.max_active_tasks = _count(max_active_tasks, "max_active_tasks", where, 1)
-        self.max_active_runs = _count(max_active_runs, "max_active_runs", where, 1)
+        self.max_active_tasks = as_count(max_active_tasks, "max_active_tasks", where, 1)
+        self.max_active_runs = as_count(max_active_runs, "max_active_runs", where, 1)
         limit = self.timetable.active_runs_limit
         if limit is not None:
             self.max_active_runs = min(self.max_active_runs, limit)
-        self.max_consecutive_failed_dag_runs = _count(
+        self.max_consecutive_failed_dag_runs = as_count(
             max_consecutive_failed_dag_runs, "max_consecutive_failed_dag_runs", where, 0
         )
-        if dagrun_timeout is not None and not isinstance(dagrun_timeout, timedelta):
-            raise InvalidArgument(
-                f"dagrun_timeout of {where} must be a timedelta, not {dagrun_timeout!r}"
-            )
-        if dagrun_timeout is not None and dagrun_timeout <= _ZERO:
-            raise InvalidArgument(
-                f"dagrun_timeout of {where} must be positive, not {dagrun_timeout}"
-            )
-        self.dagrun_timeout = dagrun_timeout
-        self.template_searchpath: list[str] = (
-            [template_searchpath]
-            if isinstance(template_searchpath, str)
-            else [os.fspath(p) for p in template_searchpath or ()]
-        )
+        self.dagrun_timeout = as_timeout(dagrun_timeout, where)
+        self.template_searchpath = as_searchpath(template_searchpath)
         self.template_undefined = template_undefined
         self.user_defined_macros = user_defined_macros
         self.user_defined_filters = user_defined_filters
         self.jinja_environment_kwargs = jinja_environment_kwargs
         self.render_template_as_native_obj = render_template_as_native_obj
-        self.on_success_callback = _callbacks(on_success_callback, "on_success_callback", where)
-        self.on_failure_callback = _callbacks(on_failure_callback, "on_failure_callback", where)
+        self.on_success_callback = as_callbacks(on_success_callback, "on_success_callback", where)
+        self.on_failure_callback = as_callbacks(on_failure_callback, "on_failure_callback", where)
         self.sla_miss_callback = sla_miss_callback
         if sla_miss_callback is not None:
             note(
                 "argument sla_miss_callback of DAG does nothing: SLAs were removed in Airflow 3; use deadline"
             )
-        self.deadline: list[DeadlineAlert] = []
-        if deadline is not None:
-            self.deadline = _deadlines(deadline, where)
-        self.doc_md = _read_doc(doc_md, self.fileloc)
+        self.deadline = as_deadlines(deadline, where)
+        self.doc_md = as_doc(doc_md, self.fileloc)
         self.access_control = access_control
         if access_control is not None:
             note(
@@ -173,43 +156,15 @@ class DAG:
                 " token, for all DAGs (docs/guides/secure.md)"
             )
         self.is_paused_upon_creation = is_paused_upon_creation
-        if isinstance(tags, str):
-            raise InvalidArgument(f"tags of {where} must be a list of texts, not the text {tags!r}")
-        self.tags: set[str] = set(tags or ())
-        for tag in self.tags:
-            if not isinstance(tag, str) or len(tag) > TAG_MAX:
-                raise InvalidArgument(
-                    f"a tag of {where} must be a text of at most {TAG_MAX} characters: {tag!r}"
-                )
-        self.owner_links = dict(owner_links or {})
-        for owner, link in self.owner_links.items():
-            if not str(link).startswith(("http://", "https://", "mailto:")):
-                raise InvalidArgument(
-                    f"owner_links of {where}: the link of '{owner}' must be http(s) or mailto, not {link!r}"
-                )
+        self.tags = as_tags(tags, where)
+        self.owner_links = as_owner_links(owner_links, where)
         self.auto_register = auto_register
         self.fail_fast = fail_fast
         self.dag_display_name = dag_display_name or dag_id
         self.disable_bundle_versioning = disable_bundle_versioning
         self.rerun_with_latest_version = rerun_with_latest_version
-        self.allowed_run_types: tuple[str, ...] | None = None
-        if allowed_run_types is not None:
-            names = as_list(allowed_run_types)
-            for name in names:
-                if str(name) not in set(RunType):
-                    raise InvalidArgument(
-                        f"allowed_run_types of {where}: {name!r} is none of {', '.join(RunType)}"
-                    )
-            self.allowed_run_types = tuple(sorted(str(n) for n in names))
-        merged = dict(self.default_args.pop("params", None) or {})
-        if isinstance(params, ParamsDict):
-            merged.update({k: params.get_param(k) for k in params})
-        elif params:
-            merged.update(params)
-        try:
-            self.params = ParamsDict(merged)
-        except ParamValidationError as err:
-            raise ParamValidationError(f"params of {where}: {err}") from None
+        self.allowed_run_types = as_run_types(allowed_run_types, where)
+        self.params = as_params(self.default_args.pop("params", None), params, where)
         self.task_dict: dict[str, Any] = {}
         self.node_ids: dict[str, Any] = {}
         self.edge_info: dict[str, dict[str, dict[str, Any]]] = {}
@@ -386,52 +341,7 @@ class DAG:
         Raises:
             AirflowDagCycleException: names the circle and where it closes.
         """
-        import heapq
-
-        order = {task_id: i for i, task_id in enumerate(self.task_dict)}
-        missing = {t.task_id: len(t.upstream_task_ids) for t in self.task_dict.values()}
-        ready = [order[t] for t, n in missing.items() if not n]
-        heapq.heapify(ready)
-        ids = list(self.task_dict)
-        out: list[Any] = []
-        while ready:
-            task = self.task_dict[ids[heapq.heappop(ready)]]
-            out.append(task)
-            for down in task.downstream_task_ids:
-                missing[down] -= 1
-                if not missing[down]:
-                    heapq.heappush(ready, order[down])
-        if len(out) < len(ids):
-            self._raise_cycle({t for t, n in missing.items() if n})
-        return out
-
-    def _raise_cycle(self, left: set[str]) -> None:
-        # Every task left has an upstream that is left: walking up must come back to where it was.
-        path = [min(left)]
-        while True:
-            up = min(u for u in self.task_dict[path[-1]].upstream_task_ids if u in left)
-            if up in path:
-                cycle = path[path.index(up) :]
-                break
-            path.append(up)
-        cycle.reverse()
-        start = cycle.index(min(cycle, key=list(self.task_dict).index))
-        cycle = cycle[start:] + cycle[:start]
-        edges = list(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
-        places = [self._edge_lines.get(e) for e in edges]
-        shown = " -> ".join([*cycle, cycle[0]])
-        lines = sorted({p[1] for p in places if p})
-        last = max((p for p in places if p), key=lambda p: p[1], default=None)
-        raise AirflowDagCycleException(
-            f"Cycle detected in DAG '{self.dag_id}': {shown}"
-            + (
-                f" (dependencies set at line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})"
-                if lines
-                else ""
-            ),
-            file=last[0] if last else self.fileloc,
-            line=last[1] if last else self._defined_at[1],
-        )
+        return topological_sort(self)
 
     def partial_subset(
         self,
@@ -441,56 +351,13 @@ class DAG:
         include_direct_upstream: bool = False,
     ) -> DAG:
         """Return a copy of the DAG with these tasks (ids, or a regular expression) and their neighbours."""
-        import copy
-        import re
-
-        if isinstance(task_ids, str):
-            wanted = {t for t in self.task_dict if re.search(task_ids, t)}
-        else:
-            wanted = set(task_ids)
-        keep = set(wanted)
-        for task_id in wanted:
-            task = self.get_task(task_id)
-            if include_downstream:
-                keep |= task.get_flat_relative_ids(upstream=False)
-            if include_upstream:
-                keep |= task.get_flat_relative_ids(upstream=True)
-            elif include_direct_upstream:
-                keep |= task.upstream_task_ids
-        clone = copy.copy(self)
-        clone.task_dict = {}
-        clone.node_ids = {}
-        clone._environments = {}
-        clone.task_group = TaskGroup(None, dag=clone)
-        groups: dict[str, TaskGroup] = {}
-
-        def group_of(group: TaskGroup | None) -> TaskGroup:
-            if group is None or group.is_root:
-                return clone.task_group
-            if group.node_id not in groups:
-                parent = group_of(group.parent_group)
-                new = copy.copy(group)
-                new.children = {}
-                new._dag = clone
-                new.parent_group = parent
-                parent.children[new.node_id] = new
-                clone.node_ids[new.node_id] = new
-                groups[group.node_id] = new
-            return groups[group.node_id]
-
-        for task_id, task in self.task_dict.items():
-            if task_id not in keep:
-                continue
-            new_task = copy.copy(task)
-            new_task.__dict__["_dag"] = clone
-            new_task.__dict__["upstream_task_ids"] = task.upstream_task_ids & keep
-            new_task.__dict__["downstream_task_ids"] = task.downstream_task_ids & keep
-            group = group_of(task.task_group)
-            new_task.__dict__["task_group"] = group
-            group.children[task_id] = new_task
-            clone.task_dict[task_id] = new_task
-            clone.node_ids[task_id] = new_task
-        return clone
+        return partial_subset(
+            self,
+            task_ids,
+            include_downstream=include_downstream,
+            include_upstream=include_upstream,
+            include_direct_upstream=include_direct_upstream,
+        )
 
     def add_result(self, xcom_arg: Any) -> Any:
         """Make a task's return value the result of the DAG's runs; see :func:`boraflow.result`.
@@ -535,69 +402,7 @@ class DAG:
         Raises:
             DagFileError: what is wrong, with file and line.
         """
-        self.topological_sort()
-        file, line = self.fileloc, self._defined_at[1]
-        scheduled = self.timetable.can_be_scheduled
-        if scheduled and self.catchup and self.start_date is None and self._needs_start():
-            raise AirflowDagInconsistent(
-                f"DAG '{self.dag_id}' has catchup=True and a schedule, so it needs a start_date",
-                file=file,
-                line=line,
-            )
-        if (
-            self.start_date is not None
-            and self.end_date is not None
-            and self.end_date < self.start_date
-        ):
-            raise AirflowDagInconsistent(
-                f"DAG '{self.dag_id}': its end_date {self.end_date} is before its start_date {self.start_date}",
-                file=file,
-                line=line,
-            )
-        if scheduled or self.asset_condition is not None:
-            for name, param in self.params.items():
-                try:
-                    param.copy().resolve()
-                except ParamValidationError as err:
-                    raise AirflowDagInconsistent(
-                        f"DAG '{self.dag_id}' has a schedule, so each param needs a valid default; "
-                        f"'{name}' has not: {err}",
-                        file=file,
-                        line=line,
-                    ) from None
-        else:
-            self._check_param_defaults(file, line)
-        for task in self.tasks:
-            self._validate_setup_teardown(task)
-
-    def _needs_start(self) -> bool:
-        return getattr(self.timetable, "kind", "") != "continuous"
-
-    def _check_param_defaults(self, file: str, line: int) -> None:
-        for name, param in self.params.items():
-            if not param.has_value or not param.schema:
-                continue
-            try:
-                param.copy().resolve()
-            except ParamValidationError as err:
-                raise AirflowDagInconsistent(
-                    f"DAG '{self.dag_id}': the default of param '{name}' is not valid: {err}",
-                    file=file,
-                    line=line,
-                ) from None
-
-    def _validate_setup_teardown(self, task: Any) -> None:
-        if task.is_setup:
-            for down_id in task.downstream_task_ids:
-                down = self.task_dict[down_id]
-                if not down.is_teardown and down.trigger_rule != TriggerRule.ALL_SUCCESS:
-                    place = down._defined_at or (self.fileloc, None)
-                    raise AirflowDagInconsistent(
-                        f"DAG '{self.dag_id}': setup tasks must be followed with trigger rule all_success; "
-                        f"'{down_id}' has {down.trigger_rule}",
-                        file=place[0],
-                        line=place[1],
-                    )
+        validate(self)
 
     # --- dates ---
 
@@ -675,154 +480,6 @@ class DAG:
         main()
 
 
-def _count(value: Any, name: str, where: str, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidArgument(
-            f"{name} of {where} must be a whole number of at least {least}, not {value!r}"
-        )
-    return value
-
-
-def _deadlines(value: Any, where: str) -> list[DeadlineAlert]:
-    from boraflow._deadline import DeadlineAlert
-
-    alerts = as_list(value)
-    for alert in alerts:
-        if not isinstance(alert, DeadlineAlert):
-            raise InvalidArgument(
-                f"deadline of {where} must be a DeadlineAlert or a list of them, not {alert!r}"
-            )
-    return alerts
-
-
-def _callbacks(value: Any, name: str, where: str) -> list[Callable[..., Any]]:
-    callbacks = as_list(value)
-    for callback in callbacks:
-        if not callable(callback):
-            raise InvalidArgument(
-                f"{name} of {where} must be a function or a notifier, not {callback!r}"
-            )
-    return callbacks
-
-
-def _read_doc(doc_md: str | None, fileloc: str) -> str | None:
-    if doc_md is None:
-        return None
-    if isinstance(doc_md, str) and doc_md.endswith(".md") and "\n" not in doc_md:
-        base = os.path.dirname(fileloc)  # noqa: PTH120
-        for path in (doc_md, os.path.join(base, doc_md)):  # noqa: PTH118
-            if os.path.isfile(path):  # noqa: PTH113
-                with open(path, encoding="utf-8") as file:  # noqa: PTH123
-                    return file.read()
-        return doc_md
-    return inspect.cleandoc(doc_md)
-
-
-def _make_timetable(
-    schedule: Any, tz: Any, where: str, *, data_intervals: bool = False
-) -> Timetable:
-    from boraflow.model.timetables import timetable_from_schedule
-
-    if isinstance(schedule, AssetOrTimeSchedule):
-        schedule = schedule.timetable
-    elif isinstance(schedule, PartitionedAssetTimetable) or condition_of(schedule) is not None:
-        schedule = None
-    if schedule is None or schedule in ("None", ""):
-        schedule = None
-    try:
-        return timetable_from_schedule(
-            schedule,
-            tz,
-            cron_data_intervals=data_intervals,
-            delta_data_intervals=data_intervals,
-        )
-    except ValueError as err:
-        raise InvalidArgument(f"schedule of {where}: {err}") from None
-
-
-def _asset_condition(schedule: Any, where: str) -> BaseAsset | None:
-    if isinstance(schedule, (AssetOrTimeSchedule, PartitionedAssetTimetable)):
-        return schedule.asset_condition
-    try:
-        return condition_of(schedule)
-    except InvalidArgument as err:
-        raise InvalidArgument(f"schedule of {where}: {err}") from None
-
-
-class DagContext:
-    """The stack of open ``with DAG`` blocks, and the DAGs that register themselves."""
-
-    _stack: list[DAG] = []
-    autoregistered: list[DAG] | None = None
-    """While a file is loaded: the DAGs used in a ``with`` block or made by ``@dag``."""
-
-    @classmethod
-    def push(cls, dag: DAG) -> None:
-        cls._stack.append(dag)
-        TaskGroupContext.push(dag.task_group)
-        if cls.autoregistered is not None and dag.auto_register and dag not in cls.autoregistered:
-            cls.autoregistered.append(dag)
-
-    @classmethod
-    def pop(cls) -> DAG | None:
-        TaskGroupContext.pop()
-        return cls._stack.pop() if cls._stack else None
-
-    @classmethod
-    def get_current_dag(cls) -> DAG | None:
-        return cls._stack[-1] if cls._stack else None
-
-    @classmethod
-    def reset(cls) -> None:
-        """Forget open blocks: a file that failed half way leaves some."""
-        cls._stack.clear()
-        TaskGroupContext._stack.clear()
-
-
-class _DagFactory(Protocol):
-    """What ``@dag(...)`` does to a function, for type checkers."""
-
-    def __call__(self, function: Callable[P, Any], /) -> Callable[P, DAG]: ...
-
-
-@overload
-def dag(dag_id: Callable[P, Any], /) -> Callable[P, DAG]: ...
-@overload
-def dag(dag_id: str = "", **kwargs: Unpack[DagArguments]) -> _DagFactory: ...
-def dag(dag_id: Any = "", **decorator_kwargs: Any) -> Any:
-    """Make a DAG factory of a function: each call creates a DAG with the tasks that the function makes.
-
-    Takes the arguments of :class:`DAG`; ``dag_id`` defaults to the function's name. The function's own
-    arguments become params of the DAG.
-    """
-    if callable(dag_id):
-        return dag()(dag_id)
-    known = list(inspect.signature(DAG.__init__).parameters)[1:-1]
-    for name in decorator_kwargs:
-        if name not in known and name not in OLD_DAG_ARGUMENTS:
-            raise UnknownArgument(
-                f"@dag has no argument '{name}'{suggest(name, [*known, *OLD_DAG_ARGUMENTS])}"
-            )
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., DAG]:
-        @functools.wraps(function)
-        def factory(*args: Any, **kwargs: Any) -> DAG:
-            bound = inspect.signature(function).bind(*args, **kwargs)
-            bound.apply_defaults()
-            dag_object = DAG(dag_id or function.__name__, **decorator_kwargs)
-            if not dag_object.doc_md and function.__doc__:
-                dag_object.doc_md = inspect.cleandoc(function.__doc__)
-            with dag_object:
-                arguments = {}
-                for name, value in bound.arguments.items():
-                    if isinstance(value, Param):
-                        dag_object.params[name] = value
-                        arguments[name] = DagParam(dag_object, name)
-                    else:
-                        arguments[name] = DagParam(dag_object, name, value)
-                function(**arguments)
-            return dag_object
-
-        return factory
-
-    return decorate
+def argument_names() -> list[str]:
+    """Return the names of the arguments that a DAG takes, former ones last."""
+    return [*list(inspect.signature(DAG.__init__).parameters)[1:-1], *OLD_DAG_ARGUMENTS]

@@ -46,7 +46,7 @@ _registering: list[bool] = [True]
 
 
 def _current_dag() -> DAG | None:
-    from boraflow._dag import DagContext
+    from boraflow._dag_context import DagContext
 
     return DagContext.get_current_dag()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from boraflow._arguments import check_trigger_rule
-from boraflow._dag import DAG, DagContext
+from boraflow._dag import DAG
+from boraflow._dag_context import DagContext
 from boraflow._group import TaskGroup
 from boraflow.exceptions import InvalidArgument
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from boraflow import _deprecated
-from boraflow._dag import DAG, DagContext
+from boraflow._dag import DAG
+from boraflow._dag_context import DagContext
 from boraflow.airflow import hook, plugins
 from boraflow.exceptions import DagFileError
 from boraflow.runtime.serialize import feeding_tasks

@@ -175,7 +175,7 @@ def both(outlet_events: Any) -> None:
 
 
 def test_a_function_is_an_asset_with_its_dag() -> None:
-    from boraflow._dag import DagContext
+    from boraflow._dag_context import DagContext
 
     former, DagContext.autoregistered = DagContext.autoregistered, []
     try:

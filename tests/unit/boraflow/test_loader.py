@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from boraflow._dag import DagContext
+from boraflow._dag_context import DagContext
 from boraflow.runtime.loader import LoadedFile, load_file, module_name
 from boraflow.testing import load_dags, run_dag
 
