@@ -121,6 +121,39 @@ async def test_states_of_tasks_in_few_bytes(metastore: MetastoreUnderTest, leade
     assert from_rpc_error(await refused(ask("run1", dag_id="no"))).reason == "DAG_NOT_FOUND"
 
 
+async def test_the_first_failed_task_of_each_run(
+    metastore: MetastoreUnderTest, leader: Leader
+) -> None:
+    await three_runs(leader)
+    api = metastore.api()
+    keys = {
+        r.run_id: r.run_key
+        for r in (await api.runs.ListRuns(run_service_pb2.ListRunsRequest())).runs
+    }
+
+    async def ask(*names: str, **more: Any) -> list[tuple[str, str, int]]:
+        answer = await api.tasks.ListTaskInstances(
+            task_service_pb2.ListTaskInstancesRequest(
+                first_of_run_keys=[keys.get(n, n) for n in names], **more
+            )
+        )
+        assert not answer.next_page_token
+        return [(t.run_id, t.task_id, t.map_index) for t in answer.task_instances]
+
+    first = await ask("run1", "none", "run2", "run3", states=[FAILED])
+    assert first == [("run2", "load", first[0][2])]
+    assert await ask("run2", "run1") == [("run2", "extract", -1), ("run1", "extract", -1)]
+    for wrong in (
+        {"dag_id": "etl"},
+        {"dag_id": "etl", "run_ids": ["run1"]},
+        {"collapse_mapped": True},
+        {"page_token": "x"},
+    ):
+        error = from_rpc_error(await refused(ask("run1", **wrong)))
+        assert error.reason == "RUN_KEYS_INVALID"
+    assert from_rpc_error(await refused(ask(*map(str, range(101))))).reason == "RUN_KEYS_INVALID"
+
+
 async def test_an_answer_about_states_is_bounded(
     metastore: MetastoreUnderTest, leader: Leader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,25 +38,32 @@ def items(now: float) -> tuple[list[dict[str, Any]], int]:
     out += deadlines.items(since, out)
     out += _late(now)
     out += [i for i in failed if i["tone"] == "recovered"]
+    # Only what is shown is looked into.
+    newest = {
+        i["key"]: of_dag[i["key"].removeprefix("failed/")][0]
+        for i in out[:SHOWN]
+        if i["key"].startswith("failed/")
+    }
+    broken = dag_data.first_failures(
+        [r for r in newest.values() if r.reason in ("", "task_failure")]
+    )
     for item in out[:SHOWN]:
-        if item["key"].startswith("failed/"):
-            # Only what is shown is looked into.
-            _explain(item, of_dag[item["key"].removeprefix("failed/")][0])
+        run = newest.get(item["key"])
+        if run and (one := broken.get((run.dag_id, run.run_id))):
+            _explain(item, one)
     return out, len(answer.runs)
 
 
-def _explain(item: dict[str, Any], run: data.Run) -> None:
+def _explain(item: dict[str, Any], one: data.TaskInstance) -> None:
     """Add the first failed task of a run, why it failed, and its log."""
-    if run.reason not in ("", "task_failure"):
-        return
-    broken = dag_data.failures(run.dag_id, run.run_id)
-    if not broken:
-        return
-    one = broken[0]
-    where = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": one.task_id}
-    index = one.map_index if one.map_index >= 0 else None
     item["task"] = one.task_id
-    item["whyHref"] = link("task", **where, map_index=index)
+    item["whyHref"] = link(
+        "task",
+        dag_id=one.dag_id,
+        run_id=one.run_id,
+        task_id=one.task_id,
+        map_index=one.map_index if one.map_index >= 0 else None,
+    )
     item["why"] = one.reason.partition("\n")[0] or _("failed")
     item["actions"].insert(0, {"label": _("Log"), "icon": "log", "href": item["whyHref"]})
 

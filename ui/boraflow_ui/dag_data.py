@@ -360,20 +360,22 @@ def dry_trigger(
     return data.source().write(lambda: stub.TriggerRun(request, timeout=WRITE_SECONDS))
 
 
-def failures(dag_id: str, run_id: str, limit: int = 3) -> Sequence[data.TaskInstance]:
-    """Return the first failed task instances of a run."""
+def first_failures(runs: Sequence[data.Run]) -> dict[tuple[str, str], data.TaskInstance]:
+    """Return the first failed task instance of each run that has one, by DAG and run."""
+    if not runs:
+        return {}
+    wanted = sorted(runs, key=lambda r: r.run_key)[:100]
     request = task_pb.ListTaskInstancesRequest(
-        dag_id=dag_id,
-        run_ids=[run_id],
+        first_of_run_keys=[r.run_key for r in wanted],
         states=[states.TASK_NUMBER["failed"]],  # type: ignore[list-item]
-        page_size=limit,
     )
     return data.source().read(
-        ("failures", dag_id, run_id, limit),
-        (f"run:{dag_id}/{run_id}",),
-        lambda: list(
-            TaskServiceStub(data.source().channel)
+        ("first_failures", *request.first_of_run_keys),
+        tuple(f"run:{r.dag_id}/{r.run_id}" for r in wanted),
+        lambda: {
+            (t.dag_id, t.run_id): t
+            for t in TaskServiceStub(data.source().channel)
             .ListTaskInstances(request, timeout=READ_SECONDS)
             .task_instances
-        ),
+        },
     )

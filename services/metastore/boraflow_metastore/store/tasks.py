@@ -97,6 +97,8 @@ def list_task_instances(
     size = page_size(request.page_size)
     if request.run_ids and not request.dag_id:
         raise invalid("DAG_ID_MISSING", "run_ids need a dag_id", field="dag_id")
+    if request.first_of_run_keys:
+        return _list_first(snapshot, caches, request)
     runs, run_values = ["1 = 1"], []
     if request.dag_id:
         if not dag_exists(snapshot, request.dag_id):
@@ -110,18 +112,8 @@ def list_task_instances(
         ]
         runs.append(f"r.run_id IN ({','.join('?' * len(names))})")
         run_values += names
-    tasks: list[str] = []
-    task_values: list[Any] = []
-    if request.task_ids:
-        tasks.append(f"t.task_id IN ({','.join('?' * len(request.task_ids))})")
-        task_values += request.task_ids
-    if request.HasField("map_index_from"):
-        tasks.append("t.map_index >= ?")
-        task_values.append(request.map_index_from)
-    if request.search:
-        tasks.append("lower(t.rendered_map_index) LIKE ? ESCAPE '\\'")
-        task_values.append(escape_like(request.search))
-    words = [rows.TASK_STATE.get(s, "") for s in request.states]
+    tasks, task_values = _task_conditions(request)
+    words = _state_words(request)
     if words:
         # The run's counts tell which runs have one at all, however long the history is.
         runs.append(f"({' OR '.join(['r.task_counts LIKE ?'] * len(words))})")
@@ -159,6 +151,61 @@ def list_task_instances(
     if len(found) > size:
         r = found[size - 1]
         response.next_page_token = page_token("tasks", r[4], r[5], r[19], r[6], r[7])
+    return response
+
+
+def _state_words(request: pb.ListTaskInstancesRequest) -> list[str]:
+    return [rows.TASK_STATE.get(s, "") for s in request.states]
+
+
+def _task_conditions(request: pb.ListTaskInstancesRequest) -> Where:
+    """Return what a request asks of task instances, but for their state."""
+    tasks: list[str] = []
+    values: list[Any] = []
+    if request.task_ids:
+        tasks.append(f"t.task_id IN ({','.join('?' * len(request.task_ids))})")
+        values += request.task_ids
+    if request.HasField("map_index_from"):
+        tasks.append("t.map_index >= ?")
+        values.append(request.map_index_from)
+    if request.search:
+        tasks.append("lower(t.rendered_map_index) LIKE ? ESCAPE '\\'")
+        values.append(escape_like(request.search))
+    return tasks, values
+
+
+def _list_first(
+    snapshot: Snapshot, caches: Caches, request: pb.ListTaskInstancesRequest
+) -> pb.ListTaskInstancesResponse:
+    """Return the first task instance that matches of each of some runs."""
+    if len(request.first_of_run_keys) > _MOST_RUNS:
+        raise invalid(
+            "RUN_KEYS_INVALID",
+            f"first_of_run_keys names {len(request.first_of_run_keys)} runs; expected at most {_MOST_RUNS}",
+            field="first_of_run_keys",
+        )
+    other = [
+        n for n in ("dag_id", "run_ids", "page_token", "collapse_mapped") if getattr(request, n)
+    ]
+    if other:
+        raise invalid(
+            "RUN_KEYS_INVALID",
+            f"first_of_run_keys does not go with {', '.join(other)}; leave {'it' if len(other) == 1 else 'them'} out",
+            field=other[0],
+        )
+    conditions, values = _task_conditions(request)
+    if words := _state_words(request):
+        conditions.append(f"t.state IN ({','.join('?' * len(words))})")
+        values += words
+    response = pb.ListTaskInstancesResponse(revision=snapshot.revision)
+    # One query each: of a run with thousands of failed instances only the first is read.
+    for run_key in dict.fromkeys(request.first_of_run_keys):
+        found = snapshot.rows(
+            f"{' AND '.join([_BY_KEY, 't.run_key = ?', *conditions])}"
+            " ORDER BY t.position, t.task_id, t.map_index LIMIT 1",
+            [run_key, *values],
+        )
+        response.task_instances.extend(task_message(snapshot, caches, r) for r in found)
     return response
 
 

@@ -35,6 +35,7 @@ class ListTaskInstancesRequest(_message.Message):
     COLLAPSE_MAPPED_FIELD_NUMBER: _builtins.int
     MAP_INDEX_FROM_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
+    FIRST_OF_RUN_KEYS_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """The DAG; empty is all (then run_ids must be empty)."""
     page_size: _builtins.int
@@ -59,6 +60,12 @@ class ListTaskInstancesRequest(_message.Message):
     def states(self) -> _containers.RepeatedScalarFieldContainer[_states_pb2.TaskState.ValueType]:
         """Any of these."""
 
+    @_builtins.property
+    def first_of_run_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of each of these runs, whatever their DAGs, only its first that matches: at most 100, by run_key, in one page.
+        dag_id, run_ids, page_token and collapse_mapped must be unset then.
+        """
+
     def __init__(
         self,
         *,
@@ -71,10 +78,11 @@ class ListTaskInstancesRequest(_message.Message):
         collapse_mapped: _builtins.bool = ...,
         map_index_from: _builtins.int | None = ...,
         search: _builtins.str = ...,
+        first_of_run_keys: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_map_index_from", b"_map_index_from", "map_index_from", b"map_index_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_map_index_from", b"_map_index_from", "collapse_mapped", b"collapse_mapped", "dag_id", b"dag_id", "map_index_from", b"map_index_from", "page_size", b"page_size", "page_token", b"page_token", "run_ids", b"run_ids", "search", b"search", "states", b"states", "task_ids", b"task_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_map_index_from", b"_map_index_from", "collapse_mapped", b"collapse_mapped", "dag_id", b"dag_id", "first_of_run_keys", b"first_of_run_keys", "map_index_from", b"map_index_from", "page_size", b"page_size", "page_token", b"page_token", "run_ids", b"run_ids", "search", b"search", "states", b"states", "task_ids", b"task_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__map_index_from: _TypeAlias = _typing.Literal["map_index_from"]  # noqa: Y015
     _WhichOneofArgType__map_index_from: _TypeAlias = _typing.Literal["_map_index_from", b"_map_index_from"]  # noqa: Y015
