@@ -13,7 +13,7 @@ from boraflow._clock import from_micros, plain_datetime, to_micros
 from boraflow._notset import NOTSET, XCOM_RETURN_KEY, is_arg_set
 from boraflow._serde import loads
 from boraflow._xcom_backend import backend, from_text, to_text
-from boraflow.exceptions import BoraflowException
+from boraflow.exceptions import BoraflowException, InvalidArgument
 
 if TYPE_CHECKING:
     from boraflow._asset_events import AssetEvent
@@ -427,6 +427,7 @@ class RuntimeTaskInstance:
             task_id=self.task_id,
             map_index=self.map_index,
         )
+        self.pushed.pop(key, None)  # the newest is last
         self.pushed[key] = PushedXcom(key, text)
 
     async def axcom_push(self, key: str, value: Any) -> None:
@@ -439,7 +440,7 @@ class RuntimeTaskInstance:
         self,
         task_ids: str | Iterable[str] | None = None,
         dag_id: str | None = None,
-        key: str = XCOM_RETURN_KEY,
+        key: str | None = XCOM_RETURN_KEY,
         include_prior_dates: bool = False,
         *,
         map_indexes: int | Iterable[int] | Any | None = NOTSET,
@@ -464,7 +465,7 @@ class RuntimeTaskInstance:
         self,
         task_ids: str | Iterable[str] | None = None,
         dag_id: str | None = None,
-        key: str = XCOM_RETURN_KEY,
+        key: str | None = XCOM_RETURN_KEY,
         include_prior_dates: bool = False,
         session: Any = None,
         *,
@@ -477,9 +478,10 @@ class RuntimeTaskInstance:
         Args:
             task_ids: one task or several; this task when None.
             dag_id: another DAG; this one when None.
-            key: the XCom's key; by default the return value.
+            key: the XCom's key; by default the return value. None is the newest of any key, and without
+                ``task_ids`` that of any task of the run, as in Airflow 2.
             session: accepted for Airflow's sake.
-            include_prior_dates: also look at earlier runs, latest first.
+            include_prior_dates: also look at earlier runs, latest first, for each task that has none in this one.
             map_indexes: of a mapped task; all of them by default.
             default: returned where nothing was pushed.
             run_id: another run; this one when None.
@@ -489,35 +491,34 @@ class RuntimeTaskInstance:
         """
         dag_id = dag_id or self.dag_id
         run_id = run_id or self.run_id
+        key = key or None
         single_task = task_ids is None or isinstance(task_ids, str)
-        ids: list[str] = (
-            [self.task_id]
-            if task_ids is None
-            else [task_ids]
-            if isinstance(task_ids, str)
-            else list(task_ids)
-        )
-        here = dag_id == self.dag_id and run_id == self.run_id
-        indexes: list[int] | None
-        single_index = False
-        if not is_arg_set(map_indexes):
-            indexes = None
-        elif map_indexes is None:
-            indexes, single_index = None, False
-        elif isinstance(map_indexes, int):
-            indexes, single_index = [map_indexes], True
-        else:
-            indexes = list(map_indexes)
-        found: dict[str, dict[int, Any]] = {one: {} for one in ids}
-        if here and self.task_id in found and key in self.pushed:
-            found[self.task_id][self.map_index] = self._decode(self.pushed[key].value_json, key)
-        rows: list[tuple[str, int, str]] = []
-        if ids and indexes != []:
-            rows = self._comms.get_xcoms(dag_id, run_id, ids, indexes, key, include_prior_dates)
-        for task_id, index, text in rows:
-            found.setdefault(task_id, {}).setdefault(index, self._decode(text, key))
+        ids = [self.task_id] if task_ids is None else _task_ids(task_ids)
+        indexes, single_index = _map_indexes(map_indexes)
         if not ids:
             return []
+        if key is None and task_ids is None:
+            return self._pull_newest(dag_id, run_id, indexes, include_prior_dates, default)
+        found: dict[str, dict[int, Any]] = {one: {} for one in ids}
+        if (dag_id, run_id) == (self.dag_id, self.run_id) and self.task_id in found:
+            own = self._pushed(key)
+            if own is not None:
+                found[self.task_id][self.map_index] = self._decode(own.value_json, own.key)
+        rows: list[tuple[str, int, str, str]] = []
+        if indexes == []:
+            pass
+        elif key is None:
+            rows = self._comms.get_newest_xcoms(dag_id, run_id, ids, indexes, include_prior_dates)
+        else:
+            rows = [
+                (task_id, index, key, text)
+                for task_id, index, text in self._comms.get_xcoms(
+                    dag_id, run_id, ids, indexes, key, include_prior_dates
+                )
+            ]
+        for task_id, index, one_key, text in rows:
+            if index not in found[task_id]:
+                found[task_id][index] = self._decode(text, one_key)
         if single_task:
             values = found[ids[0]]
             if single_index:
@@ -525,10 +526,12 @@ class RuntimeTaskInstance:
             if indexes is not None:
                 return [values.get(i, default) for i in indexes]
             if task_ids is None and self.map_index >= 0 and not is_arg_set(map_indexes):
-                return values.get(self.map_index, default)
+                values = {-1: values[self.map_index]} if self.map_index in values else {}
             if set(values) == {-1}:
                 return values[-1]
             if not values:
+                if task_ids is None and key is not None:
+                    self._warn_of_others(dag_id, run_id, key)
                 return default
             return [values[i] for i in sorted(values)]
         out: list[Any] = []
@@ -541,6 +544,39 @@ class RuntimeTaskInstance:
             else:
                 out.append(default)
         return out
+
+    def _pushed(self, key: str | None) -> PushedXcom | None:
+        """Return what this attempt itself pushed: of a key, or last."""
+        return self.pushed.get(key) if key else next(reversed(self.pushed.values()), None)
+
+    def _pull_newest(
+        self,
+        dag_id: str,
+        run_id: str,
+        indexes: list[int] | None,
+        include_prior_dates: bool,
+        default: Any,
+    ) -> Any:
+        """Return the newest XCom of a run, whichever task's."""
+        own = self._pushed(None)
+        if (
+            own is not None
+            and (dag_id, run_id) == (self.dag_id, self.run_id)
+            and (indexes is None or self.map_index in indexes)
+        ):
+            return self._decode(own.value_json, own.key)
+        rows = self._comms.get_newest_xcoms(dag_id, run_id, [], indexes, include_prior_dates)
+        return self._decode(rows[0][3], rows[0][2]) if rows and indexes != [] else default
+
+    def _warn_of_others(self, dag_id: str, run_id: str, key: str) -> None:
+        """Say so where Airflow 2, which looked at all tasks of the run, would have found something."""
+        others = sorted({r[0] for r in self._comms.get_xcoms(dag_id, run_id, [], None, key, False)})
+        if others:
+            self.log.warning(
+                "xcom_pull(key=%r) of task '%s' found nothing: it looks at this task only, as in Airflow 3. Airflow 2 "
+                "looked at all tasks of the run; write xcom_pull(task_ids=%r, key=%r)",
+                key, self.task_id, others[0] if len(others) == 1 else others, key,
+            )  # fmt: skip
 
     # --- the past ---
 
@@ -577,6 +613,49 @@ class RuntimeTaskInstance:
         """Return states of task instances of any DAG."""
         dates: Any = [to_micros(d) for d in logical_dates]
         return self._comms.get_task_states(dag_id, dates, run_ids, task_ids, task_group_id)
+
+
+def _task_ids(given: Any) -> list[str]:
+    """Return the task ids that are asked for.
+
+    Raises:
+        InvalidArgument: they are none.
+    """
+    try:
+        ids = [given] if isinstance(given, str) else list(given)
+    except TypeError:
+        ids = [given]
+    for one in ids:
+        if not isinstance(one, str):
+            task_id = getattr(getattr(one, "operator", one), "task_id", None)
+            raise InvalidArgument(
+                f"task_ids of xcom_pull must be a task id or a list of them, not {type(one).__name__}"
+                + (f": write task_ids={task_id!r}" if task_id else f" {one!r}")
+            )
+    return ids
+
+
+def _map_indexes(given: Any) -> tuple[list[int] | None, bool]:
+    """Return the indexes that are asked for, None for all, and whether it is a single one.
+
+    Raises:
+        InvalidArgument: they are none.
+    """
+    if given is None or not is_arg_set(given):
+        return None, False
+    single = isinstance(given, int)
+    indexes = [given] if single else given
+    if isinstance(indexes, str) or not isinstance(indexes, Iterable):
+        raise InvalidArgument(
+            f"map_indexes of xcom_pull must be a number or a list of numbers, not {given!r}"
+        )
+    indexes = list(indexes)
+    for one in indexes:
+        if not isinstance(one, int):
+            raise InvalidArgument(
+                f"map_indexes of xcom_pull must be a number or a list of numbers; {one!r} is none"
+            )
+    return indexes, single
 
 
 TaskInstance = RuntimeTaskInstance

@@ -359,6 +359,26 @@ async def test_a_run_of_a_taken_name_is_refused(
         assert from_rpc_error(caught.value).reason == "RUN_EXISTS"
 
 
+async def test_the_newest_value_of_any_key(metastore: MetastoreUnderTest, leader: Leader) -> None:
+    await one_running(leader)
+    pushed = [epb.XcomValue(key=k, value_json=f'"{k}"') for k in ("z", "a", "m")]
+    await Reporter(metastore.api("executor")).send(
+        ended=[epb.AttemptReport(result=success(), xcoms=pushed)]
+    )
+    pull = metastore.api("executor").execution.PullXcoms
+    for task_ids, indexes, keys in (
+        (["extract"], [], ["m"]),
+        ([], [], ["m"]),
+        (["extract", "other"], [-1], ["m"]),
+        (["extract"], [3], []),
+        (["other"], [], []),
+    ):
+        ask = epb.PullXcomsRequest(
+            dag_id="etl", run_id="run1", task_ids=task_ids, map_indexes=indexes, any_key=True
+        )
+        assert [x.key for x in (await pull(ask)).xcoms] == keys
+
+
 async def test_a_new_try_forgets_what_the_last_one_pushed(
     metastore: MetastoreUnderTest, leader: Leader
 ) -> None:

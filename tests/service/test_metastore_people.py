@@ -385,6 +385,29 @@ async def test_xcoms_of_earlier_runs(metastore: MetastoreUnderTest, leader: Lead
         ask(dag_id="etl", run_id="run2", task_ids=["extract"], include_prior_times=True)
     )
     assert [(x.run_id, x.value_json) for x in found.xcoms] == [("run0", "7")]
+    # Each task's newest, whatever run another's is of.
+    await leader.commit(
+        new_tasks=[task_row("r1", "load")],
+        new_attempts=[attempt_row("a1", run_key="r1", task_id="load")],
+    )
+    await reporter.send(
+        ended=[
+            execution_service_pb2.AttemptReport(
+                result=success("a1"),
+                xcoms=[execution_service_pb2.XcomValue(key="return_value", value_json="8")],
+            )
+        ]
+    )
+    for more in ({}, {"map_indexes": [-1]}, {"any_key": True}):
+        prior = ask(
+            dag_id="etl",
+            run_id="run2",
+            task_ids=["extract", "load"],
+            include_prior_times=True,
+            **more,
+        )
+        found = await pull(prior)
+        assert {(x.run_id, x.value_json) for x in found.xcoms} == {("run0", "7"), ("run1", "8")}
 
 
 async def test_an_xcom_over_the_limit_fails_its_attempt_only(

@@ -497,7 +497,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         " SQLIntervalCheckOperator",
     ),
     "airflow.operators.dagrun_operator": (
-        f"{_STANDARD}.operators.trigger_dagrun: TriggerDagRunOperator",
+        "boraflow.airflow.dagrun_order: TriggerDagRunOperator DagRunOrder",
     ),
     "airflow.operators.dummy_operator": (f"{_EMPTY}: DummyOperator=EmptyOperator",),
     "airflow.operators.email_operator": ("airflow.providers.smtp.operators.smtp: EmailOperator",),

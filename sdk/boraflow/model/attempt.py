@@ -109,7 +109,18 @@ class Comms(Protocol):
         key: str,
         include_prior_dates: bool,
     ) -> list[tuple[str, int, str]]:
-        """Return (task_id, map_index, JSON text) of all matching values, by task then index."""
+        """Return (task_id, map_index, JSON text) of all matching values, by task then index; no task is all."""
+        ...
+
+    def get_newest_xcoms(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_ids: Sequence[str],
+        map_indexes: Sequence[int] | None,
+        include_prior_dates: bool,
+    ) -> list[tuple[str, int, str, str]]:
+        """Return (task_id, map_index, key, JSON text) of each instance's newest value, newest first; no task is all."""
         ...
 
     def get_mapped_item(

@@ -83,6 +83,24 @@ class ChildComms:
         )
         return [(task_id, map_index, value) for task_id, map_index, value in found]
 
+    def get_newest_xcoms(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_ids: Sequence[str],
+        map_indexes: Sequence[int] | None,
+        include_prior_dates: bool,
+    ) -> list[tuple[str, int, str, str]]:
+        found = self._ask(
+            "get_newest_xcoms",
+            dag_id=dag_id,
+            run_id=run_id,
+            task_ids=list(task_ids),
+            map_indexes=None if map_indexes is None else list(map_indexes),
+            include_prior_dates=include_prior_dates,
+        )
+        return [(task_id, index, key, value) for task_id, index, key, value in found]
+
     def get_mapped_item(
         self,
         dag_id: str,

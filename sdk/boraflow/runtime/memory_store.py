@@ -79,6 +79,8 @@ class MemoryStore:
     def keep_xcoms(self, task_id: str, map_index: int, xcoms: Sequence[PushedXcom]) -> None:
         """Keep what an attempt pushed."""
         for xcom in xcoms:
+            # The newest is last.
+            self.xcoms.pop((task_id, map_index, xcom.key), None)
             self.xcoms[task_id, map_index, xcom.key] = xcom.value_json
 
     # --- Comms ---
@@ -110,8 +112,28 @@ class MemoryStore:
         return [
             (task_id, index, text)
             for (task_id, index, one), text in sorted(self.xcoms.items())
-            if one == key and task_id in task_ids and (map_indexes is None or index in map_indexes)
+            if one == key
+            and (not task_ids or task_id in task_ids)
+            and (map_indexes is None or index in map_indexes)
         ]
+
+    def get_newest_xcoms(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_ids: Sequence[str],
+        map_indexes: Sequence[int] | None,
+        include_prior_dates: bool,
+    ) -> list[tuple[str, int, str, str]]:
+        if not self._here(dag_id, run_id):
+            return []
+        newest: dict[tuple[str, int], tuple[str, int, str, str]] = {}
+        for (task_id, index, key), text in reversed(self.xcoms.items()):
+            if (not task_ids or task_id in task_ids) and (
+                map_indexes is None or index in map_indexes
+            ):
+                newest.setdefault((task_id, index), (task_id, index, key, text))
+        return list(newest.values())
 
     def get_mapped_item(
         self,

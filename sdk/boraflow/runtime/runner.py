@@ -310,7 +310,11 @@ class _Attempt:
                 where = link.get_link(operator, ti_key=self.ti.key)
                 if where:
                     # Not through a backend of XComs: the dashboard reads it, which runs no class of the user's.
-                    self.ti.pushed[key] = PushedXcom(key, json.dumps(str(where)))
+                    # First of all, for the newest to be what the task itself pushed.
+                    self.ti.pushed = {
+                        key: PushedXcom(key, json.dumps(str(where))),
+                        **self.ti.pushed,
+                    }
             except Exception as err:  # noqa: BLE001 (a link is worth no task)
                 log.warning("The extra link '%s' has no address: %s", name, one_line(err))
 

@@ -49,6 +49,7 @@ class Questions:
         self._answers: dict[str, Callable[..., Awaitable[Any]]] = {
             "get_xcom": self._get_xcom,
             "get_xcoms": self._get_xcoms,
+            "get_newest_xcoms": self._get_newest_xcoms,
             "get_mapped_item": self._get_mapped_item,
             "get_variable": self._get_variable,
             "set_variable": self._set_variable,
@@ -152,6 +153,31 @@ class Questions:
             timeout=60,
         )
         return [(x.task_id, x.map_index, x.value_json) for x in answer.xcoms]
+
+    async def _get_newest_xcoms(
+        self,
+        attempt_id: str,
+        request_id: str,
+        hide: Any,
+        *,
+        dag_id: str,
+        run_id: str,
+        task_ids: list[str],
+        map_indexes: list[int] | None,
+        include_prior_dates: bool,
+    ) -> list[tuple[str, int, str, str]]:
+        answer = await self._execution.PullXcoms(
+            pb.PullXcomsRequest(
+                dag_id=dag_id,
+                run_id=run_id,
+                task_ids=task_ids,
+                map_indexes=map_indexes or [],
+                include_prior_times=include_prior_dates,
+                any_key=True,
+            ),
+            timeout=60,
+        )
+        return [(x.task_id, x.map_index, x.key, x.value_json) for x in answer.xcoms]
 
     async def _get_mapped_item(
         self,

@@ -78,6 +78,8 @@ with DAG("asks_trigger", schedule=None):
     @task
     def read(ti: Any = None) -> Any:
         run_id = ti.xcom_pull("waits", key="trigger_run_id")
+        assert ti.xcom_pull(["waits", "value"], key=None) == [run_id, None]
+        assert ti.xcom_pull(key=None) is not None
         return ti.xcom_pull("value", dag_id="asks_target", run_id=run_id)
 
     waits >> [read(), again]

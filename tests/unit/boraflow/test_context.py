@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,7 @@ import pendulum
 import pytest
 
 from boraflow import DAG, Variable, get_current_context, task
-from boraflow.exceptions import BoraflowException, VariableNotFound
+from boraflow.exceptions import BoraflowException, InvalidArgument, VariableNotFound
 from boraflow.operators.python import PythonOperator
 from boraflow.testing import run_dag, run_task
 
@@ -185,6 +186,91 @@ def test_push_and_pull() -> None:
         "other run": None,
         "other dag": 0,
     }
+
+
+def test_pull_of_any_key() -> None:
+    with DAG("d") as d:
+
+        @task
+        def first(ti=None) -> None:
+            ti.xcom_push(key="a", value=1)
+            ti.xcom_push(key="b", value=2)
+            ti.xcom_push(key="a", value=3)
+            assert ti.xcom_pull(key=None) == 3
+            assert ti.xcom_pull("first", key=None) == 3
+
+        @task
+        def second(x: int, ti=None) -> int:
+            ti.xcom_push(key="c", value=-x)
+            return x
+
+        @task
+        def pull(ti=None) -> dict[str, Any]:
+            return {
+                "one": ti.xcom_pull("first", key=None),
+                "several": ti.xcom_pull(["second", "absent", "first"], key=None, default="d"),
+                "mapped": ti.xcom_pull("second", key=None),
+                "index": ti.xcom_pull("second", key=None, map_indexes=1),
+                "indexes": ti.xcom_pull(["first", "second"], key=None, map_indexes=[-1, 0]),
+                "any task": ti.xcom_pull(key=None),
+                "any unmapped task": ti.xcom_pull(key=None, map_indexes=-1),
+                "other run": ti.xcom_pull(key=None, run_id="another", default="d"),
+                "none": ti.xcom_pull([], key=None),
+            }
+
+        first() >> second.expand(x=[10, 20]) >> pull()
+    assert run_dag(d).xcom("pull") == {
+        "one": 3,
+        "several": [10, 20, "d", 3],
+        "mapped": [10, 20],
+        "index": 20,
+        "indexes": [3, None, None, 10],
+        "any task": 20,
+        "any unmapped task": 3,
+        "other run": "d",
+        "none": [],
+    }
+
+
+def test_pull_of_its_own_says_where_airflow_2_looked(caplog) -> None:
+    with DAG("d") as d:
+
+        @task
+        def source(ti=None) -> None:
+            ti.xcom_push(key="file", value="x")
+
+        @task
+        def pull(ti=None) -> Any:
+            return [ti.xcom_pull(key="file"), ti.xcom_pull(key="nobody's")]
+
+        source() >> pull()
+    assert run_dag(d).xcom("pull") == [None, None]
+    said = [r.getMessage() for r in caplog.records if "xcom_pull" in r.getMessage()]
+    assert len(said) == 1
+    assert "write xcom_pull(task_ids='source', key='file')" in said[0]
+
+
+def test_pull_of_what_is_no_task_or_index() -> None:
+    with DAG("d") as d:
+
+        @task
+        def source() -> int:
+            return 1
+
+        reference = source()
+
+    def f(ti):
+        for arguments, message in (
+            ({"task_ids": reference}, "write task_ids='source'"),
+            ({"task_ids": [d.get_task("source")]}, "write task_ids='source'"),
+            ({"task_ids": 5}, "a task id or a list of them, not int 5"),
+            ({"task_ids": "a", "map_indexes": "0"}, "a number or a list of numbers, not '0'"),
+            ({"task_ids": "a", "map_indexes": ["0"]}, "'0' is none"),
+        ):
+            with pytest.raises(InvalidArgument, match=re.escape(message)):
+                ti.xcom_pull(**arguments)
+
+    call(f)
 
 
 def test_bad_xcom_key_and_too_large_value() -> None:

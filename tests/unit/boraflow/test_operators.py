@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from boraflow import DAG, BaseBranchOperator, BaseHook, Connection, task
+from boraflow.airflow import hook
 from boraflow.exceptions import BoraflowException, ConnectionNotFound, InvalidArgument
 from boraflow.hooks.filesystem import FSHook
 from boraflow.hooks.sql import DbApiHook
@@ -281,7 +282,10 @@ def test_latest_only() -> None:
 
 
 def triggering(
-    answer: dict[str, Any] | None = None, states: list[str] | None = None, **arguments: Any
+    answer: dict[str, Any] | None = None,
+    states: list[str] | None = None,
+    cls: type[TriggerDagRunOperator] = TriggerDagRunOperator,
+    **arguments: Any,
 ) -> Any:
     from boraflow.runtime import memory_store
 
@@ -303,7 +307,7 @@ def triggering(
     testing.MemoryStore = Store  # type: ignore[misc]
     try:
         with DAG("d"):
-            operator = TriggerDagRunOperator(task_id="t", trigger_dag_id="other", **arguments)
+            operator = cls(task_id="t", trigger_dag_id="other", **arguments)
         return run_task(operator, logical_date=DAY), asked
     finally:
         testing.MemoryStore = original  # type: ignore[misc]
@@ -331,6 +335,39 @@ def test_trigger_dag_run_asks() -> None:
     assert asked[0]["logical_date"] is None
     _, asked = triggering()
     assert abs(asked[0]["logical_date"] / 1e6 - time.time()) < 60
+
+
+def test_trigger_dag_run_of_airflow_1_10() -> None:
+    with hook.active():
+        from airflow.operators.dagrun_operator import DagRunOrder
+        from airflow.operators.dagrun_operator import TriggerDagRunOperator as Former
+
+    def order(context: Any, order: Any) -> Any:
+        assert isinstance(order, DagRunOrder)
+        assert order.run_id.startswith("trig__")
+        order.payload = {"day": context["ds"]}
+        return order
+
+    outcome, asked = triggering(cls=Former, python_callable=order)
+    assert outcome.error == ""
+    assert asked[0]["conf"] == {"day": "2026-01-31"}
+    assert asked[0]["run_id"].startswith("trig__")
+    outcome, asked = triggering(cls=Former, python_callable=lambda context, order: None)
+    assert (outcome.state, asked) == ("success", [])
+    outcome, asked = triggering(cls=Former, execution_date="{{ ds }}", conf={"a": 1})
+    assert asked[0]["logical_date"] == int(DAY.timestamp()) * 1_000_000
+    for answer, words in (
+        (5, "must return the order that it was given, or None, not int"),
+        (DagRunOrder("r", "text"), "conf must be a dict, not str"),
+        (DagRunOrder("r", {"a": object()}), "conf parameter should be JSON Serializable"),
+    ):
+        outcome, _ = triggering(cls=Former, python_callable=lambda *_, answer=answer: answer)
+        assert words in outcome.error
+    with (
+        DAG("d"),
+        pytest.raises(InvalidArgument, match="task 't' has both conf and python_callable"),
+    ):
+        Former(task_id="t", trigger_dag_id="other", python_callable=order, conf={})
 
 
 @pytest.mark.parametrize(

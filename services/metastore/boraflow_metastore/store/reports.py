@@ -92,9 +92,10 @@ def _close(
         outcome = rows.OUTCOME[result.outcome]
         stored[attempt_id] = (*row[:4], outcome, data)
         closes.append((outcome, now, data, 1, attempt_id))
-        for x in report.xcoms:
+        # A microsecond apart, for "the newest" of an attempt to be the last that it pushed.
+        for order, x in enumerate(report.xcoms):
             key = (row[1], row[2], row[3], x.key)
-            xcoms[key] = (*key, x.value_json, now)
+            xcoms[key] = (*key, x.value_json, now + order)
         if outcome == "deferred" and '"input"' in result.deferral_json:
             asked.append((row[1:4], result))
         if result.asset_events_json and result.outcome == _SUCCESS:

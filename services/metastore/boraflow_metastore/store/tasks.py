@@ -665,8 +665,10 @@ def get_xcom(snapshot: Snapshot, request: pb.GetXcomRequest) -> run_pb2.Xcom:
 def pull_xcoms(
     snapshot: Session, request: execution_service_pb2.PullXcomsRequest
 ) -> list[run_pb2.Xcom]:
-    """Return XComs for a running attempt: by task in the order asked for, then index."""
-    key = request.key or "return_value"
+    """Return XComs for a running attempt: by task in the order asked for, then index; of any key, newest first.
+
+    An earlier run answers for the tasks (or indexes, where those are named) that have nothing in a later one.
+    """
     run = None
     if request.run_id:
         run = snapshot.row(
@@ -675,53 +677,102 @@ def pull_xcoms(
         )
         if run is None:
             return []
-    found = _pull_from(snapshot, request, key, run) if run is not None else []
-    if found or not request.include_prior_times:
-        return found
-    where, values = "dag_id = ?", [request.dag_id]
+    found: dict[tuple[str, int], tuple[str, tuple[Any, ...]]] = {}
+    missing = _Missing(request)
     if run is not None:
-        where += " AND (run_after_us, run_key) < (?, ?)"
-        values += [run[2], run[0]]
-    for before in snapshot.rows(
-        f"SELECT run_key, run_id, run_after_us FROM dag_run WHERE {where} AND purged = 0"
-        " ORDER BY run_after_us DESC, run_key DESC LIMIT 1000",
-        values,
-    ):
-        found = _pull_from(snapshot, request, key, before)
-        if found:
-            return found
-    return []
+        missing.take(found, run[1], _pull_from(snapshot, request, missing.task_ids, run[0]))
+    if request.include_prior_times and missing:
+        where, values = "dag_id = ?", [request.dag_id]
+        if run is not None:
+            where += " AND (run_after_us, run_key) < (?, ?)"
+            values += [run[2], run[0]]
+        for before in snapshot.rows(
+            f"SELECT run_key, run_id FROM dag_run WHERE {where} AND purged = 0"
+            " ORDER BY run_after_us DESC, run_key DESC LIMIT 1000",
+            values,
+        ):
+            missing.take(
+                found, before[1], _pull_from(snapshot, request, missing.task_ids, before[0])
+            )
+            if not missing:
+                break
+    size = sum(len(r[3]) for _, r in found.values())
+    if size > _LARGEST_PULL:
+        key = "of any key" if request.any_key else repr(request.key or "return_value")
+        raise ApiError(
+            StatusCode.RESOURCE_EXHAUSTED,
+            "XCOMS_TOO_LARGE",
+            f"the {len(found)} XComs {key} asked for have {size:,} bytes together; at most"
+            f" {_LARGEST_PULL:,} are pulled at once: name map indexes, or push locations of data",
+        )
+    pulled = list(found.values())
+    if request.any_key:
+        pulled.sort(key=lambda one: one[1][4], reverse=True)
+    elif request.task_ids:
+        order = {t: i for i, t in enumerate(request.task_ids)}
+        pulled.sort(key=lambda one: (order[one[1][0]], one[1][1]))
+    return [_xcom(request.dag_id, run_id, r) for run_id, r in pulled]
+
+
+class _Missing:
+    """What no run has answered yet."""
+
+    def __init__(self, request: execution_service_pb2.PullXcomsRequest) -> None:
+        self._all = not request.task_ids
+        self._indexes = set(request.map_indexes)
+        self._left: dict[str, set[int]] = {t: set(self._indexes) for t in request.task_ids}
+
+    @property
+    def task_ids(self) -> list[str]:
+        return list(self._left)
+
+    def __bool__(self) -> bool:
+        return self._all or bool(self._left)
+
+    def take(
+        self,
+        found: dict[tuple[str, int], tuple[str, tuple[Any, ...]]],
+        run_id: str,
+        rows: list[tuple[Any, ...]],
+    ) -> None:
+        """Add what of a run's rows was missing."""
+        rows = [
+            r
+            for r in rows
+            if not self._indexes or r[1] in (self._indexes if self._all else self._left[r[0]])
+        ]
+        if rows:
+            self._all = False
+        for r in rows:
+            found[r[0], r[1]] = (run_id, r)
+            if r[0] in self._left:
+                self._left[r[0]].discard(r[1])
+        for task_id in {r[0] for r in rows}:
+            if not self._left.get(task_id):
+                self._left.pop(task_id, None)
 
 
 def _pull_from(
     snapshot: Session,
     request: execution_service_pb2.PullXcomsRequest,
-    key: str,
-    run: tuple[Any, ...],
-) -> list[run_pb2.Xcom]:
-    select = "SELECT task_id, map_index, key, value_json, created_us FROM xcom WHERE run_key = ?"
-    if request.task_ids:
-        found = snapshot.where_in(
-            f"{select} AND key = ? AND task_id IN :values",
-            list(request.task_ids),
-            before=(run[0], key),
+    task_ids: list[str],
+    run_key: str,
+) -> list[tuple[Any, ...]]:
+    """Return a run's rows of these tasks, or of all when there are none."""
+    columns = "task_id, map_index, key, value_json, created_us"
+    before: tuple[Any, ...] = (run_key,)
+    if request.any_key:
+        select = (
+            f"SELECT {columns} FROM (SELECT {columns}, row_number() OVER"
+            " (PARTITION BY task_id, map_index ORDER BY created_us DESC, key) AS nth"
+            " FROM xcom WHERE run_key = ?) AS newest WHERE nth = 1"
         )
-        order = {t: i for i, t in enumerate(request.task_ids)}
-        found.sort(key=lambda r: (order[r[0]], r[1]))
     else:
-        found = snapshot.rows(f"{select} AND key = ? ORDER BY task_id, map_index", (run[0], key))
-    if request.map_indexes:
-        wanted = set(request.map_indexes)
-        found = [r for r in found if r[1] in wanted]
-    size = sum(len(r[3]) for r in found)
-    if size > _LARGEST_PULL:
-        raise ApiError(
-            StatusCode.RESOURCE_EXHAUSTED,
-            "XCOMS_TOO_LARGE",
-            f"the {len(found)} XComs {key!r} asked for have {size:,} bytes together; at most"
-            f" {_LARGEST_PULL:,} are pulled at once: name map indexes, or push locations of data",
-        )
-    return [_xcom(request.dag_id, run[1], r) for r in found]
+        select = f"SELECT {columns} FROM xcom WHERE run_key = ? AND key = ?"
+        before += (request.key or "return_value",)
+    if task_ids:
+        return snapshot.where_in(f"{select} AND task_id IN :values", task_ids, before=before)
+    return snapshot.rows(f"{select} ORDER BY task_id, map_index", before)
 
 
 # --- states, for sensors -------------------------------------------------------------------------

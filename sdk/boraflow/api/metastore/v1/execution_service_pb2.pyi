@@ -257,6 +257,7 @@ class PullXcomsRequest(_message.Message):
     MAP_INDEXES_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     INCLUDE_PRIOR_TIMES_FIELD_NUMBER: _builtins.int
+    ANY_KEY_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """The DAG."""
     run_id: _builtins.str
@@ -264,7 +265,11 @@ class PullXcomsRequest(_message.Message):
     key: _builtins.str
     """Empty is "return_value"."""
     include_prior_times: _builtins.bool
-    """Also runs before run_id, newest first."""
+    """Also runs before run_id, newest first, for each task that has none in a later one (for each index of a task,
+    where map_indexes are named).
+    """
+    any_key: _builtins.bool
+    """Whatever the key: the newest value of each task instance."""
     @_builtins.property
     def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The tasks; empty is all."""
@@ -282,10 +287,11 @@ class PullXcomsRequest(_message.Message):
         map_indexes: _abc.Iterable[_builtins.int] | None = ...,
         key: _builtins.str = ...,
         include_prior_times: _builtins.bool = ...,
+        any_key: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "include_prior_times", b"include_prior_times", "key", b"key", "map_indexes", b"map_indexes", "run_id", b"run_id", "task_ids", b"task_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_key", b"any_key", "dag_id", b"dag_id", "include_prior_times", b"include_prior_times", "key", b"key", "map_indexes", b"map_indexes", "run_id", b"run_id", "task_ids", b"task_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -300,7 +306,7 @@ class PullXcomsResponse(_message.Message):
     XCOMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def xcoms(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.Xcom]:
-        """By task (in the order asked for), then index."""
+        """By task (in the order asked for), then index; with any_key the newest first."""
 
     def __init__(
         self,
