@@ -10,7 +10,10 @@ import json
 from operator import attrgetter
 from typing import Any
 
-from boraflow.engine import actions, calendar
+from boraflow.engine import calendar
+from boraflow.engine.actions.clearing import clear_whole_run
+from boraflow.engine.actions.marking import end_run
+from boraflow.engine.actions.triggering import check_run_type
 from boraflow.engine.calendar import Tick
 from boraflow.engine.commands import AskRuns
 from boraflow.engine.events import ControlBackfill, CreateBackfill
@@ -137,7 +140,7 @@ def request(state: State, command: CreateBackfill, actor: str) -> Process:
             "DEPENDS_ON_PAST",
             f"DAG {command.dag_id!r} depends on past runs, so it cannot run backwards",
         )
-    actions.check_run_type(spec, RunType.BACKFILL)
+    check_run_type(spec, RunType.BACKFILL)
     try:
         check_conf(spec.params, parse_conf(command.conf_json))
     except ConfError as err:
@@ -219,7 +222,7 @@ def control(state: State, command: ControlBackfill) -> dict[str, Any]:
             row.completed_at = state.now
             for run in tuple(backfill.queued):
                 if run.row.state is RunState.QUEUED:
-                    actions.end_run(state, run, RunState.FAILED, "cancelled")
+                    end_run(state, run, RunState.FAILED, "cancelled")
             backfill.queued.clear()
             _forget(state, backfill)
         case other:
@@ -406,4 +409,4 @@ def _clear(state: State, backfill: Backfill, run_ids: list[str]) -> Any:
         run.row.backfill_id = backfill.row.backfill_id
         run.row.run_type = RunType.BACKFILL
         run.backfill = backfill
-        actions.clear_whole_run(state, run, backfill.row.actor)
+        clear_whole_run(state, run, backfill.row.actor)

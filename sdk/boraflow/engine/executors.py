@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from boraflow.engine.attempts import close, forget, release
-from boraflow.engine.commands import CancelAttempt
-from boraflow.engine.events import ExecutorAttached, ExecutorSeen
+from boraflow.engine.commands import CancelAttempt, DrainSession
+from boraflow.engine.events import DrainExecutor, ExecutorAttached, ExecutorSeen
+from boraflow.engine.refusal import Refused
 from boraflow.engine.settings import micros
 from boraflow.engine.state import Attempt, Session, State
 from boraflow.model.rows import Micros
@@ -135,18 +137,20 @@ def gone(state: State, executor_id: str) -> None:
         _lose(state, session, f"{session.row.name} went away")
 
 
-def drain(state: State, executor_id: str, wanted: bool) -> Session | None:
-    """Let an executor finish what it has and take no more, or go on."""
-    session = state.sessions.get(executor_id)
+def drain(state: State, command: DrainExecutor) -> dict[str, Any]:
+    """Have an executor, by id or name, finish what it has and take no more, or go on."""
+    wanted = command.executor_id
+    session = state.sessions.get(wanted)
     if session is None:
-        session = next((s for s in state.sessions.values() if s.row.name == executor_id), None)
+        session = next((s for s in state.sessions.values() if s.row.name == wanted), None)
     if session is None:
-        return None
-    if session.draining != wanted:
-        session.draining = wanted
-        session.row.state = ExecutorState.DRAINING if wanted else ExecutorState.ONLINE
+        raise Refused("NOT_FOUND", "EXECUTOR_NOT_FOUND", f"no executor {wanted!r} is attached")
+    if session.draining != command.drain:
+        session.draining = command.drain
+        session.row.state = ExecutorState.DRAINING if command.drain else ExecutorState.ONLINE
         state.touch_executor(session)
-    return session
+    state.after.append(DrainSession(session.row.executor_id, command.drain))
+    return {"ok": True}
 
 
 def _arm(state: State, session: Session) -> None:

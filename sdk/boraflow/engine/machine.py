@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 from boraflow.engine import (
-    actions,
     assets,
     attempts,
     backfills,
@@ -30,6 +29,7 @@ from boraflow.engine import (
     runs,
     watchers,
 )
+from boraflow.engine.actions import clearing, deleting, marking, pausing, triggering
 from boraflow.engine.commands import AskRuns, Commit, Ready, Reply
 from boraflow.engine.events import (
     Answered,
@@ -437,15 +437,15 @@ class Engine:
         state, actor = self.state, event.actor
         match event.command:
             case TriggerRun() as c:
-                return actions.trigger(state, c, actor)
+                return triggering.trigger(state, c, actor)
             case ClearTasks() as c:
-                return actions.clear(state, c, actor)
+                return clearing.clear(state, c, actor)
             case MarkTasks() as c:
-                return actions.mark_tasks(state, c, actor)
+                return marking.mark_tasks(state, c, actor)
             case MarkRun() as c:
-                return actions.mark_run(state, c, actor)
+                return marking.mark_run(state, c, actor)
             case SetPaused() as c:
-                return actions.set_paused(state, c)
+                return pausing.set_paused(state, c)
             case CreateBackfill() as c:
                 return backfills.request(state, c, actor)
             case ControlBackfill() as c:
@@ -455,11 +455,11 @@ class Engine:
             case RespondHitl() as c:
                 return hitl.respond(state, c, actor)
             case DrainExecutor() as c:
-                return actions.drain_executor(state, c)
+                return executors.drain(state, c)
             case DeleteDag() as c:
-                return actions.delete_dag(state, c)
+                return deleting.delete_dag(state, c)
             case DeleteRun() as c:
-                return actions.delete_run(state, c)
+                return deleting.delete_run(state, c)
             case DeleteQueuedAssets() as c:
                 return assets.delete_queued(state, c)
 
