@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,41 +25,65 @@ app = typer.Typer(
 )
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.")]
-Asset = Annotated[str, typer.Option("--asset", "-a", help="Of this asset: its name or URI.")]
-DagId = Annotated[str, typer.Option("--dag-id", help="Of a task of this DAG.")]
-TaskId = Annotated[str, typer.Option("--task-id", help="Of this task.")]
-RunId = Annotated[str, typer.Option("--run-id", help="In this run.")]
-MapIndex = Annotated[int, typer.Option("--map-index", help="Which one, of a mapped task.")]
 
 
-def _whose(
-    client: Client, asset: str, dag_id: str, task_id: str, run_id: str, map_index: int
-) -> dict[str, Any]:
-    """Return the owner that the options name.
+@dataclass(frozen=True)
+class Owner:
+    """Whose entries a command is about: the options that all commands have."""
 
-    Raises:
-        Exit: they name none, or two.
-    """
-    if bool(asset) == bool(dag_id and task_id):
-        raise Exit(USAGE, "say whose: --asset NAME, or --dag-id DAG_ID and --task-id TASK_ID")
-    if asset:
-        return {"asset": asset}
-    run = client.runs.get(dag_id, run_id)
-    return {"dag_id": dag_id, "run_id": run.run_id, "task_id": task_id, "map_index": map_index}
+    asset: Annotated[str, typer.Option("--asset", "-a", help="Of this asset: its name or URI.")] = (
+        ""
+    )
+    dag_id: Annotated[str, typer.Option("--dag-id", help="Of a task of this DAG.")] = ""
+    task_id: Annotated[str, typer.Option("--task-id", help="Of this task.")] = ""
+    run_id: Annotated[str, typer.Option("--run-id", help="In this run.")] = "latest"
+    map_index: Annotated[int, typer.Option("--map-index", help="Which one, of a mapped task.")] = -1
+
+    def named(self, client: Client) -> dict[str, Any]:
+        """Return what the client's calls take.
+
+        Raises:
+            Exit: the options name nobody, or two.
+        """
+        if bool(self.asset) == bool(self.dag_id and self.task_id):
+            raise Exit(USAGE, "say whose: --asset NAME, or --dag-id DAG_ID and --task-id TASK_ID")
+        if self.asset:
+            return {"asset": self.asset}
+        run = client.runs.get(self.dag_id, self.run_id)
+        return {
+            "dag_id": self.dag_id,
+            "run_id": run.run_id,
+            "task_id": self.task_id,
+            "map_index": self.map_index,
+        }
+
+
+def owned(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of :class:`Owner`, which it gets as ``owner``."""
+    options = inspect.signature(Owner, eval_str=True).parameters
+    own = [
+        p
+        for p in inspect.signature(command, eval_str=True).parameters.values()
+        if p.name != "owner"
+    ]
+
+    @wraps(command)
+    def call(**values: Any) -> None:
+        command(owner=Owner(**{name: values.pop(name) for name in options}), **values)
+
+    arguments = [p for p in own if p.default is p.empty]
+    parameters = [*arguments, *options.values(), *(p for p in own if p not in arguments)]
+    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    call.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
+    return call
 
 
 @app.command("list")
-def list_entries(
-    asset: Asset = "",
-    dag_id: DagId = "",
-    task_id: TaskId = "",
-    run_id: RunId = "latest",
-    map_index: MapIndex = -1,
-    form: Output = Format.TABLE,
-) -> None:
+@owned
+def list_entries(owner: Owner, form: Output = Format.TABLE) -> None:
     """List the entries of a task instance or of an asset."""
     with inputs.connect() as client:
-        whose = _whose(client, asset, dag_id, task_id, run_id, map_index)
+        whose = owner.named(client)
         found = inputs.every(
             lambda token: client.state_stores.list(page_size=1000, page_token=token, **whose)
         )
@@ -64,20 +92,11 @@ def list_entries(
 
 
 @app.command()
-def get(
-    key: Key,
-    asset: Asset = "",
-    dag_id: DagId = "",
-    task_id: TaskId = "",
-    run_id: RunId = "latest",
-    map_index: MapIndex = -1,
-    form: Output = Format.TABLE,
-) -> None:
+@owned
+def get(key: Key, owner: Owner, form: Output = Format.TABLE) -> None:
     """Print a value, as JSON."""
     with inputs.connect() as client:
-        entry = client.state_stores.get(
-            key, **_whose(client, asset, dag_id, task_id, run_id, map_index)
-        )
+        entry = client.state_stores.get(key, **owner.named(client))
     if form is Format.TABLE:
         print(json.dumps(entry.value, ensure_ascii=False))
     else:
@@ -85,14 +104,11 @@ def get(
 
 
 @app.command("set")
+@owned
 def set_entry(
     key: Key,
     value: Annotated[str, typer.Argument(help="JSON; - reads standard input.")],
-    asset: Asset = "",
-    dag_id: DagId = "",
-    task_id: TaskId = "",
-    run_id: RunId = "latest",
-    map_index: MapIndex = -1,
+    owner: Owner,
     retention_days: Annotated[
         float | None,
         typer.Option(
@@ -110,46 +126,30 @@ def set_entry(
         ) from None
     retention = None if retention_days is None else timedelta(days=retention_days)
     with inputs.connect() as client:
-        client.state_stores.set(
-            key,
-            parsed,
-            retention=retention,
-            **_whose(client, asset, dag_id, task_id, run_id, map_index),
-        )
+        client.state_stores.set(key, parsed, retention=retention, **owner.named(client))
     print(f"Set {key}")
 
 
 @app.command()
-def delete(
-    key: Key,
-    asset: Asset = "",
-    dag_id: DagId = "",
-    task_id: TaskId = "",
-    run_id: RunId = "latest",
-    map_index: MapIndex = -1,
-) -> None:
+@owned
+def delete(key: Key, owner: Owner) -> None:
     """Delete an entry."""
     with inputs.connect() as client:
-        client.state_stores.delete(key, **_whose(client, asset, dag_id, task_id, run_id, map_index))
+        client.state_stores.delete(key, **owner.named(client))
     print(f"Deleted {key}")
 
 
 @app.command()
+@owned
 def clear(
-    asset: Asset = "",
-    dag_id: DagId = "",
-    task_id: TaskId = "",
-    run_id: RunId = "latest",
-    map_index: MapIndex = -1,
+    owner: Owner,
     every: Annotated[
         bool, typer.Option("--all-map-indexes", help="Of all instances of a mapped task.")
     ] = False,
 ) -> None:
     """Delete all entries of a task instance or of an asset."""
     with inputs.connect() as client:
-        count = client.state_stores.clear(
-            all_map_indexes=every, **_whose(client, asset, dag_id, task_id, run_id, map_index)
-        )
+        count = client.state_stores.clear(all_map_indexes=every, **owner.named(client))
     print(f"Deleted {count} entries")
 
 
