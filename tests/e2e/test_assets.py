@@ -136,6 +136,14 @@ def test_partitions_meet_whoever_is_killed(
         return [q.received_count for q in shop.client.assets.queued(dag_id="all_regions")]
 
     eventually(lambda: pending() == [2], "two regions pend")
+    capsys.readouterr()
+    assert run(["assets", "partitions", "--asset", "regions"]) == 0
+    assert "all_regions  all            regions 2/3  regions 2/3" in capsys.readouterr().out
+    discard = ["assets", "queued", "--delete", "--dag-id", "all_regions", "--partition-key"]
+    assert run([*discard, "all", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "Would delete 2 queued events\n"
+    assert run([*discard, "wrong"]) == 3
+    assert "nothing pends for partition 'wrong'" in capsys.readouterr().err
     shop.kill("scheduler")
     shop.kill("metastore")
     shop.start("metastore")

@@ -15,8 +15,18 @@ from boraflow.api.metastore.v1 import dag_service_pb2 as dpb
 from boraflow.api.metastore.v1 import execution_service_pb2 as epb
 from boraflow.api.metastore.v1 import run_service_pb2 as rpb
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
+from boraflow.api.metastore.v1 import system_service_pb2 as spb
 from boraflow.api.model.v1 import asset_pb2
 from boraflow.api.model.v1 import states_pb2 as st
+from boraflow.model.asset_conditions import watches
+from boraflow.model.partitions import (
+    FixedKeyMapper,
+    IdentityMapper,
+    MinimumCount,
+    RollupMapper,
+    SegmentWindow,
+    encode,
+)
 from boraflow.model.spec import DagSpec, TaskSpec
 from boraflow.rpc.errors import from_rpc_error
 from boraflow.wire import timestamp
@@ -38,6 +48,7 @@ def spec(
     condition: dict[str, Any] | None = None,
     inlets: tuple[dict[str, Any], ...] = (),
     catchup: bool = False,
+    **more: Any,
 ) -> DagSpec:
     task = TaskSpec("extract", outlets=outlets, inlets=inlets)
     return DagSpec(
@@ -47,6 +58,7 @@ def spec(
         asset_condition=condition,
         catchup=catchup,
         is_paused_upon_creation=False,
+        **more,
     )
 
 
@@ -397,6 +409,8 @@ async def test_partitions_of_runs_and_events(metastore: MetastoreUnderTest, lead
         (q.dag_id, q.partition_key, q.asset_name, q.received_count) async for q in _all_queued(stub)
     ]
     assert queued == [("report", "x", "daily", 2), ("report", "y", "daily", 1)]
+    only = await stub.ListQueuedAssetEvents(apb.ListQueuedAssetEventsRequest(partition_key="y"))
+    assert [q.received_count for q in only.queued] == [1]
     # One event may be of several runs of a DAG, for several partitions.
     await leader.commit(
         new_runs=[triggered("report", "c1"), triggered("report", "c2")],
@@ -439,17 +453,149 @@ async def test_partitions_of_runs_and_events(metastore: MetastoreUnderTest, lead
     assert [(r.run_key, r.partition_key) for r in answer.runs] == [("r1", "2026-01-01")]
 
 
-async def _all_queued(stub: asset_service_pb2_grpc.AssetServiceStub) -> AsyncIterator[Any]:
-    token = ""
-    while True:
-        page = await stub.ListQueuedAssetEvents(
-            apb.ListQueuedAssetEventsRequest(page_size=1, page_token=token)
+async def test_what_a_partition_waits_for(metastore: MetastoreUnderTest, leader: Leader) -> None:
+    rollup = RollupMapper(
+        upstream_mapper=FixedKeyMapper("all"),
+        window=SegmentWindow(["de", "fr", "us"]),
+        wait_policy=MinimumCount(2),
+    )
+    orders, rates, stock = named("orders", "s3://orders"), named("rates"), named("stock")
+    leaf = [{"asset": orders}, {"ref": {"uri": "rates"}}, {"alias": {"name": "shelf"}}]
+    both = {"any": [{"all": leaf[:2]}, leaf[2]]}
+    regions = {
+        "default": encode(FixedKeyMapper("all")),
+        "assets": [{"name": "orders", "mapper": encode(rollup)}],
+    }
+    identity = {"default": encode(IdentityMapper())}
+    await leader.publish(
+        spec("etl", (orders, rates, stock)),
+        spec(
+            "by_key", (), {"all": [{"asset": rates}, {"asset": stock}]}, partition_mapping=identity
+        ),
+        spec("region", (), both, partition_mapping=regions),
+    )
+
+    def came(dag_id: str, key: str, event: int, name: str, **more: Any) -> pb.PartitionEventRow:
+        row = pb.PartitionEventRow(
+            dag_id=dag_id, partition_key=key, event_id=event, name=name, uri=name,
+            source_key=key, time_us=NOW + event, fingerprint="f",
+        )  # fmt: skip
+        row.MergeFrom(pb.PartitionEventRow(**more))
+        return row
+
+    s3 = {"uri": "s3://orders"}
+    await leader.commit(
+        partition_events=[
+            came("region", "all", 1, "orders", source_key="us", **s3),
+            *(came("by_key", f"k{i}", 2 + i, "stock") for i in range(3)),
+        ]
+    )
+    stub = assets_of(metastore)
+
+    async def listed(**request: Any) -> list[asset_pb2.PendingPartition]:
+        return [
+            one
+            async for page in pages(
+                stub.ListPendingPartitions, apb.ListPendingPartitionsRequest(**request)
+            )
+            for one in page.partitions
+        ]
+
+    found = await listed(page_size=1)
+    assert [(p.dag_id, p.partition_key) for p in found] == [
+        ("by_key", "k0"), ("by_key", "k1"), ("by_key", "k2"), ("region", "all"),
+    ]  # fmt: skip
+    rates_, stock_ = found[0].assets
+    assert (rates_.asset_name, rates_.received_count, rates_.satisfied) == ("rates", 0, False)
+    assert (stock_.asset_name, stock_.received_count, stock_.satisfied) == ("stock", 1, True)
+    assert not stock_.HasField("expected_count")
+    assert found[0].create_time == found[0].update_time == timestamp(NOW + 2)
+    orders_, reference, alias = found[3].assets
+    assert (orders_.received_count, orders_.needed_count, orders_.expected_count) == (1, 2, 3)
+    assert list(orders_.missing_keys) == ["de", "fr"]
+    assert (reference.asset_name, reference.asset_uri, alias.alias) == ("", "rates", "shelf")
+    assert not any(p.complete for p in found)
+    # An asset is waited for by whoever is scheduled on it, also while nothing of it came.
+    assert [p.partition_key for p in await listed(asset="s3://orders")] == ["all"]
+    assert [p.dag_id for p in await listed(asset="rates", dag_id="by_key")] == ["by_key"] * 3
+    await leader.commit(
+        partition_events=[
+            came("region", "all", 7, "orders", source_key="de", **s3),
+            came("region", "all", 8, "orders", source_key="elsewhere", **s3),
+            came("region", "all", 9, "rates", source_key="any"),
+        ]
+    )
+    (complete,) = await listed(dag_id="region")
+    assert complete.complete
+    assert [(a.asset_name, a.received_count, a.satisfied) for a in complete.assets[:2]] == [
+        ("orders", 2, True),
+        ("rates", 1, True),
+    ]
+    assert complete.update_time == timestamp(NOW + 9)
+    for bad, reason in (
+        (apb.ListPendingPartitionsRequest(asset="nope"), "ASSET_NOT_FOUND"),
+        (apb.ListPendingPartitionsRequest(page_token="x"), "PAGE_TOKEN_INVALID"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.ListPendingPartitions(bad)
+        assert from_rpc_error(refused.value).reason == reason
+
+
+async def test_a_partition_is_discarded_by_the_leader(
+    metastore: MetastoreUnderTest, leader: Leader
+) -> None:
+    asked: list[pb.RelayedCommand] = []
+
+    def decide(command: pb.RelayedCommand) -> pb.CommandReply:
+        asked.append(command)
+        return pb.CommandReply(
+            command_id=command.command_id, code="OK", value_json='{"deleted": 2}'
         )
+
+    leader.decide = decide
+    await leader.publish(spec("c"))
+    stub = assets_of(metastore)
+    request = apb.DeleteQueuedAssetEventsRequest(dag_id="c", partition_key="x", dry_run=True)
+    assert (await stub.DeleteQueuedAssetEvents(request)).deleted_count == 2
+    audit = metastore.api().system
+
+    async def told() -> list[tuple[str, str, str]]:
+        answer = await audit.ListAuditEntries(spb.ListAuditEntriesRequest(dag_id="c"))
+        return [
+            (e.actor, e.action, e.detail)
+            for e in answer.entries
+            if e.action == "DeleteQueuedAssetEvents"
+        ]
+
+    assert await told() == []
+    request.dry_run = False
+    await stub.DeleteQueuedAssetEvents(request)
+    assert await told() == [("admin", "DeleteQueuedAssetEvents", "partition_key=x")]
+    sent = [c.delete_queued_asset_events for c in asked]
+    assert [(c.partition_key, c.dry_run) for c in sent] == [("x", True), ("x", False)]
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.DeleteQueuedAssetEvents(
+            apb.DeleteQueuedAssetEventsRequest(asset="a", partition_key="x")
+        )
+    assert from_rpc_error(refused.value).reason == "FIELD_MISSING"
+
+
+async def pages(call: Any, request: Any) -> AsyncIterator[Any]:
+    """Yield all pages of a list."""
+    while True:
+        page = await call(request)
+        yield page
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            return
+
+
+async def _all_queued(stub: asset_service_pb2_grpc.AssetServiceStub) -> AsyncIterator[Any]:
+    async for page in pages(
+        stub.ListQueuedAssetEvents, apb.ListQueuedAssetEventsRequest(page_size=1)
+    ):
         for one in page.queued:
             yield one
-        token = page.next_page_token
-        if not token:
-            return
 
 
 async def test_what_a_watcher_says_is_recorded_while_its_attempt_is_open(
@@ -503,3 +649,74 @@ async def test_what_a_watcher_says_is_recorded_while_its_attempt_is_open(
                 epb.RecordWatchEventRequest(attempt_id=attempt_id, payload_json=payload)
             )
         assert from_rpc_error(refused.value).reason == reason
+
+
+async def test_how_watchers_fare(metastore: MetastoreUnderTest, leader: Leader) -> None:
+    def watcher(name: str, n: int = 0) -> dict[str, Any]:
+        return {"name": name, "trigger": {"classpath": f"x.{name.title()}", "kwargs": {"n": n}}}
+
+    a = named("a", watchers=[watcher("files"), watcher("queue")])
+    b = named("b", watchers=[watcher("queue")])
+    await leader.publish(
+        spec("reader", (), {"any": [{"asset": a}, {"asset": b}]}),
+        spec("other", (named("plain"),), {"asset": a}),
+    )
+    stub = assets_of(metastore)
+
+    async def fares(**request: Any) -> dict[tuple[str, str], asset_pb2.AssetWatch]:
+        return {
+            (w.asset_name, w.watcher_name): w
+            async for page in pages(stub.ListAssetWatches, apb.ListAssetWatchesRequest(**request))
+            for w in page.watches
+        }
+
+    found = await fares(page_size=1)
+    assert list(found) == [("a", "files"), ("a", "queue"), ("b", "queue")]
+    state = st.WatchState.Name
+    assert {k: state(w.state)[12:] for k, w in found.items()} == {
+        ("a", "files"): "WAITING",
+        ("a", "queue"): "WAITING",
+        ("b", "queue"): "WAITING",
+    }
+    assert (found["a", "files"].trigger, found["a", "files"].dag_id) == ("x.Files", "other")
+    # The trigger that two assets share is watched once: by one key, which attempts bear.
+    ((key, trigger, _),) = watches({"asset": b})
+
+    def attempt(attempt_id: str, opened_us: int) -> pb.AttemptRow:
+        assets = [{"name": n, "uri": n, "watcher": "queue"} for n in "ab"]
+        payload = {"watch": {"key": key, "trigger": trigger, "assets": assets}}
+        return pb.AttemptRow(
+            attempt_id=attempt_id, kind=st.ATTEMPT_KIND_WATCH, task_id=key, map_index=-1,
+            executor_id="e", queue="default", opened_us=opened_us, payload_json=json.dumps(payload),
+        )  # fmt: skip
+
+    await leader.commit(new_attempts=[attempt("w-1", NOW)])
+    assert (await fares(asset="a"))["a", "queue"].state == st.WATCH_STATE_QUEUED
+    execution = metastore.api("executor").execution
+    failed = pb.AttemptResult(
+        attempt_id="w-1", outcome=st.ATTEMPT_OUTCOME_FAILED, error="no such host", start_us=NOW,
+        end_us=NOW,
+    )  # fmt: skip
+    started = pb.AttemptStart(attempt_id="w-2", start_us=NOW + 2, claimed_us=NOW + 2, pid=1)
+    call = execution.Report()
+    await execution.RecordWatchEvent(
+        epb.RecordWatchEventRequest(attempt_id="w-1", payload_json="1", request_id="r")
+    )
+    await call.write(epb.ReportRequest(sequence=1, ended=[epb.AttemptReport(result=failed)]))
+    await call.read()
+    waits = (await fares(asset="b"))["b", "queue"]
+    assert (state(waits.state), waits.last_error) == ("WATCH_STATE_WAITING", "no such host")
+    await leader.commit(handled=["w-1"], new_attempts=[attempt("w-2", NOW + 1)])
+    await call.write(epb.ReportRequest(sequence=2, started=[started]))
+    await call.read()
+    call.cancel()
+    runs = (await fares(asset="b"))["b", "queue"]
+    assert (state(runs.state), runs.attempt.attempt_id) == ("WATCH_STATE_RUNNING", "w-2")
+    assert (runs.last_error, runs.HasField("last_error_time")) == ("no such host", True)
+    assert runs.HasField("last_event_time")
+    assert not (await fares(asset="a"))["a", "files"].HasField("last_event_time")
+    # A paused DAG wants nothing watched; another one may.
+    await leader.commit(dags=[pb.DagRow(dag_id=d, paused=True) for d in ("reader", "other")])
+    found = await fares()
+    assert {state(w.state)[12:] for w in found.values()} == {"STOPPED"}
+    assert found["a", "queue"].trigger == "x.Queue"

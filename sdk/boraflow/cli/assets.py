@@ -150,15 +150,33 @@ def materialize(
 def queued(
     dag_id: Annotated[str, typer.Option("--dag-id", help="Only of this DAG.")] = "",
     asset: Annotated[str, typer.Option("--asset", help="Only of this asset.")] = "",
+    partition_key: Annotated[
+        str,
+        typer.Option("--partition-key", help="Only for this partition of the DAG's runs."),
+    ] = "",
     delete: Annotated[
         bool, typer.Option("--delete", help="Forget them: the DAG waits for new ones.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --delete: only count them.")
     ] = False,
     form: Output = Format.TABLE,
 ) -> None:
     """List what DAGs that wait for assets have got since their last run."""
     if delete and not (dag_id or asset):
         raise Exit(USAGE, "--delete needs --dag-id or --asset")
+    if delete and partition_key and not dag_id:
+        raise Exit(USAGE, "--partition-key needs --dag-id: a key is one of the runs of a DAG")
+    if dry_run and not delete:
+        raise Exit(USAGE, "--dry-run goes with --delete")
     with inputs.connect() as client:
+        if delete:
+            count = client.assets.delete_queued(
+                dag_id=dag_id, asset=asset, partition_key=partition_key, dry_run=dry_run
+            )
+            said = "Would delete" if dry_run else "Deleted"
+            output.done(f"{said} {count} queued events", {"deleted": count}, form)
+            return
         found = [
             {
                 "dag_id": q.dag_id,
@@ -170,13 +188,41 @@ def queued(
                 "created_at": q.create_time,
                 "updated_at": q.update_time,
             }
-            for q in client.assets.queued(dag_id=dag_id, asset=asset, page_size=1000)
+            for q in client.assets.queued(
+                dag_id=dag_id, asset=asset, partition_key=partition_key, page_size=1000
+            )
         ]
-        if delete:
-            count = client.assets.delete_queued(dag_id=dag_id, asset=asset)
-            output.done(f"Deleted {count} queued events", {"deleted": count}, form)
-            return
     columns = ["dag_id", "asset", "uri", "created_at", "updated_at"]
     if any(q["partition_key"] for q in found):
         columns[1:3] = ["partition_key", "asset", "received"]
     output.rows(found, form, columns, empty="No DAG has part of what it waits for.")
+
+
+@app.command()
+def partitions(
+    dag_id: Annotated[str, typer.Option("--dag-id", help="Only of this DAG.")] = "",
+    asset: Annotated[
+        str, typer.Option("--asset", help="Only of DAGs scheduled on this asset: its name or URI.")
+    ] = "",
+    limit: Limit = 1000,
+    form: Output = Format.TABLE,
+) -> None:
+    """List partitions that are not complete, and what each waits for; bora assets queued --delete discards one."""
+    with inputs.connect() as client:
+        page = client.assets.pending_partitions(dag_id=dag_id, asset=asset, page_size=limit)
+    found = [views.pending_partition(p) for p in page]
+    columns = ["dag_id", "partition_key", "received", "waits_for", "created_at", "updated_at"]
+    output.rows(found, form, columns, empty="No partition waits for anything.")
+
+
+@app.command()
+def watches(
+    name: Annotated[str, typer.Argument(metavar="[ASSET]", help="Only of this asset.")] = "",
+    limit: Limit = 1000,
+    form: Output = Format.TABLE,
+) -> None:
+    """List watchers of assets and how each fares."""
+    with inputs.connect() as client:
+        found = [views.asset_watch(w) for w in client.assets.watches(name, page_size=limit)]
+    columns = ["asset", "watcher", "state", "executor", "last_event", "last_error"]
+    output.rows(found, form, columns, empty="No asset has a watcher.")

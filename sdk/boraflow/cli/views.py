@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from boraflow.client.models import (
         Asset,
         AssetEvent,
+        AssetWatch,
         Attempt,
         Backfill,
         Connection,
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
         Deadline,
         Executor,
         HitlDetail,
+        PendingAsset,
+        PendingPartition,
         Pool,
         Run,
         StateEntry,
@@ -235,6 +238,57 @@ def pool(p: Pool) -> dict[str, Any]:
 def variable(v: Variable) -> dict[str, Any]:
     """Return a variable's record."""
     return {"key": v.key, "value": v.value, "description": v.description}
+
+
+def pending_partition(p: PendingPartition) -> dict[str, Any]:
+    """Return the record of a partition that waits."""
+    came = [_came(a) for a in p.assets if a.received_count]
+    missing = [_came(a) for a in p.assets if not a.satisfied]
+    return {
+        "dag_id": p.dag_id,
+        "partition_key": p.partition_key,
+        "received": came,
+        "waits_for": missing if not p.complete else ["its turn"],
+        "complete": p.complete,
+        "assets": [
+            {
+                "name": a.asset_name,
+                "uri": a.asset_uri,
+                "alias": a.alias,
+                "received": a.received_count,
+                "expected": a.expected_count,
+                "needed": a.needed_count,
+                "missing_keys": a.missing_keys,
+                "satisfied": a.satisfied,
+            }
+            for a in p.assets
+        ],
+        "created_at": p.create_time,
+        "updated_at": p.update_time,
+    }
+
+
+def _came(a: PendingAsset) -> str:
+    name = a.asset_name or a.asset_uri or a.alias
+    return name if a.expected_count is None else f"{name} {a.received_count}/{a.needed_count}"
+
+
+def asset_watch(w: AssetWatch) -> dict[str, Any]:
+    """Return the record of a watcher."""
+    return {
+        "asset": w.asset_name,
+        "uri": w.asset_uri,
+        "watcher": w.watcher_name,
+        "state": w.state,
+        "trigger": w.trigger,
+        "dag_id": w.dag_id,
+        "executor": w.attempt.executor_name if w.attempt else "",
+        "attempt_id": w.attempt.attempt_id if w.attempt else "",
+        "started_at": w.attempt.start_time if w.attempt else None,
+        "last_event": w.last_event_time,
+        "last_error": w.last_error,
+        "last_error_at": w.last_error_time,
+    }
 
 
 def state_entry(e: StateEntry) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from boraflow.model.states import (
     RunState,
     RunType,
     TaskState,
+    WatchState,
 )
 
 T = TypeVar("T")
@@ -428,6 +429,56 @@ class QueuedAssetEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingAsset:
+    """One of the assets that a partition waits for."""
+
+    asset_name: str
+    """Empty where the schedule names a URI only, or an alias."""
+    asset_uri: str
+    alias: str
+    """The alias that the schedule names, while nothing came through it."""
+    received_count: int
+    expected_count: int | None
+    """How many partitions of it make up this one; None where one event is enough."""
+    needed_count: int
+    missing_keys: tuple[str, ...]
+    """Those that have not come, the first 20."""
+    satisfied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPartition:
+    """A partition of a DAG that got something, and waits for the rest."""
+
+    dag_id: str
+    partition_key: str
+    assets: tuple[PendingAsset, ...]
+    create_time: datetime
+    update_time: datetime
+    complete: bool
+    """All is there: its run waits until the DAG is unpaused or has fewer active runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetWatch:
+    """A watcher of an asset, and how it fares."""
+
+    asset_name: str
+    asset_uri: str
+    watcher_name: str
+    trigger: str
+    """Class of its trigger; empty while no DAG is scheduled on the asset."""
+    state: WatchState
+    dag_id: str
+    """The DAG whose code it runs."""
+    attempt: Attempt | None
+    """The open or newest one."""
+    last_error: str
+    last_error_time: datetime | None
+    last_event_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Executor:
     """An executor session."""
 
@@ -752,6 +803,7 @@ _ENUM_PREFIX: dict[type[StrEnum], str] = {
     ReprocessBehavior: "REPROCESS_BEHAVIOR_",
     ExecutorState: "EXECUTOR_STATE_",
     HitlState: "HITL_STATE_",
+    WatchState: "WATCH_STATE_",
 }
 
 
@@ -796,6 +848,8 @@ def _reader(name: str, kind: Any) -> Callable[[Any], Any]:
         if isinstance(inner, type) and issubclass(inner, StrEnum):
             members = _enum_members(inner)
             return lambda m: members.get(getattr(m, name))
+        if isinstance(inner, type) and hasattr(inner, "__dataclass_fields__"):
+            return lambda m: convert(inner, getattr(m, name)) if m.HasField(name) else None
         return lambda m: getattr(m, name) if m.HasField(name) else None
     if kind is datetime:
         return lambda m: to_datetime(getattr(m, name))

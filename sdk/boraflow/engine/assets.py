@@ -10,7 +10,6 @@ has as many active runs as it may, its queue gathers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from boraflow.engine import partitions
@@ -19,57 +18,9 @@ from boraflow.engine.events import AssetsChanged, DeleteQueuedAssets
 from boraflow.engine.refusal import Refused
 from boraflow.engine.runs import create_by_assets
 from boraflow.engine.state import Dag, State
-from boraflow.model.rows import AssetEventRow, AssetQueueRow, PartitionEventRow
+from boraflow.model.asset_conditions import holds, leaves, names
+from boraflow.model.rows import AssetEventRow, AssetQueueRow
 from boraflow.model.spec import DagSpec
-
-Leaf = tuple[str, str]
-"""(``name``, ``uri`` or ``alias``; value): how an expression names an asset."""
-
-
-def leaves(condition: dict[str, Any] | None) -> set[Leaf]:
-    """Return what an expression names."""
-    if not condition:
-        return set()
-    if "asset" in condition:
-        # Whether the URI is the same too is judged when an event comes.
-        return {("name", condition["asset"]["name"])}
-    if "alias" in condition:
-        return {("alias", condition["alias"]["name"])}
-    if "ref" in condition:
-        return {(k, v) for k, v in condition["ref"].items() if v is not None}
-    parts = condition.get("all") or condition.get("any") or ()
-    return {leaf for part in parts for leaf in leaves(part)}
-
-
-def holds(
-    condition: dict[str, Any],
-    pending: Mapping[tuple[str, str], AssetQueueRow | PartitionEventRow],
-) -> bool:
-    """Tell whether an expression is true of the assets that are pending."""
-    if "asset" in condition:
-        return (condition["asset"]["name"], condition["asset"]["uri"]) in pending
-    if "alias" in condition:
-        name = condition["alias"]["name"]
-        return any(name in row.aliases for row in pending.values())
-    if "ref" in condition:
-        name, uri = condition["ref"].get("name"), condition["ref"].get("uri")
-        return any(key[0] == name or key[1] == uri for key in pending)
-    if "all" in condition:
-        return all(holds(part, pending) for part in condition["all"])
-    return any(holds(part, pending) for part in condition.get("any", ()))
-
-
-def names(condition: dict[str, Any], row: AssetQueueRow | AssetEventRow) -> bool:
-    """Tell whether an expression names the asset of an event."""
-    if "asset" in condition:
-        return (condition["asset"]["name"], condition["asset"]["uri"]) == (row.name, row.uri)
-    if "alias" in condition:
-        return condition["alias"]["name"] in row.aliases
-    if "ref" in condition:
-        return condition["ref"].get("name") == row.name or condition["ref"].get("uri") == row.uri
-    parts = condition.get("all") or condition.get("any") or ()
-    return any(names(part, row) for part in parts)
-
 
 # --- who waits for what --------------------------------------------------------------------------
 
@@ -238,15 +189,20 @@ def fire(state: State, dag: Dag) -> None:
 
 def delete_queued(state: State, command: DeleteQueuedAssets) -> dict[str, Any]:
     """Make DAGs forget what they have got so far."""
+    asset, key, dry_run = command.asset, command.partition_key, command.dry_run
     if command.dag_id and command.dag_id not in state.dags:
         raise Refused("NOT_FOUND", "DAG_NOT_FOUND", f"there is no DAG {command.dag_id!r}")
+    if key:
+        return {
+            "deleted": partitions.delete(state, state.dags[command.dag_id], key, asset, dry_run)
+        }
     dags = [state.dags[command.dag_id]] if command.dag_id else list(state.dags.values())
     count = 0
     for dag in dags:
-        for key, row in list(dag.asset_queue.items()):
-            if not command.asset or command.asset in key:
-                del dag.asset_queue[key]
+        rows = [row for k, row in dag.asset_queue.items() if not asset or asset in k]
+        if not dry_run:
+            for row in rows:
+                del dag.asset_queue[row.name, row.uri]
                 state.drop_queued_asset(row)
-                count += 1
-        count += partitions.forget(state, dag, command.asset)
+        count += len(rows) + partitions.forget(state, dag, asset, dry_run=dry_run)
     return {"deleted": count}

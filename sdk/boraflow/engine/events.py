@@ -336,6 +336,9 @@ class DeleteQueuedAssets:
     """Empty is all."""
     asset: str = ""
     """Name or URI; empty is all."""
+    partition_key: str = ""
+    """Only what is for this partition of the DAG's runs; needs ``dag_id``."""
+    dry_run: bool = False
 
 
 Command = (

@@ -18,7 +18,8 @@ from boraflow.engine.commands import PartitionConsumption, StoryEntry
 from boraflow.engine.refusal import Refused
 from boraflow.engine.runs import as_datetime, as_micros, create_by_assets
 from boraflow.engine.state import Dag, State
-from boraflow.model.partitions import MAX_KEY, PartitionMapping, RollupMapper, as_keys
+from boraflow.model.asset_conditions import assets_of, holds, leaves
+from boraflow.model.partitions import MAX_KEY, PartitionMapping, RollupMapper, as_keys, progress
 from boraflow.model.rows import AssetEventRow, Micros, PartitionEventRow
 from boraflow.model.spec import DagSpec
 from boraflow.model.timetables import CronPartitionTimetable, timetable_from_spec
@@ -42,8 +43,6 @@ def mapping(dag: Dag) -> PartitionMapping:
 
 def fingerprint(spec: DagSpec) -> str:
     """Return what is the same as long as pending events mean the same: the mappers, and who has one."""
-    from boraflow.engine.assets import leaves
-
     text = json.dumps([spec.partition_mapping, sorted(leaves(spec.asset_condition))])
     return sha256(text.encode()).hexdigest()[:16]
 
@@ -148,19 +147,38 @@ def drop(state: State, dag: Dag, key: str) -> int:
     return len(rows)
 
 
-def forget(state: State, dag: Dag, asset: str = "") -> int:
-    """Forget what pends of one asset, by name or URI, or of all; return how much it was."""
-    count = 0
-    for key, rows in list(dag.pending_partitions.items()):
-        gone = [r for r in rows.values() if not asset or asset in (r.name, r.uri)]
-        if len(gone) == len(rows):
-            count += drop(state, dag, key)
-            continue
-        for row in gone:
-            del rows[row.event_id]
-            state.drop_partition_event(row)
-            count += 1
-    return count
+def forget(state: State, dag: Dag, asset: str = "", *, dry_run: bool = False) -> int:
+    """Forget what pends of one asset, by name or URI, or of all; return how much it is."""
+    return sum(_forget_key(state, dag, key, asset, dry_run) for key in list(dag.pending_partitions))
+
+
+def _forget_key(state: State, dag: Dag, key: str, asset: str, dry_run: bool) -> int:
+    rows = dag.pending_partitions[key]
+    gone = [r for r in rows.values() if not asset or asset in (r.name, r.uri)]
+    if dry_run:
+        return len(gone)
+    if len(gone) == len(rows):
+        return drop(state, dag, key)
+    for row in gone:
+        del rows[row.event_id]
+        state.drop_partition_event(row)
+    return len(gone)
+
+
+def delete(state: State, dag: Dag, key: str, asset: str, dry_run: bool) -> int:
+    """Forget what pends for a key, as a person asks; return how much it is.
+
+    Raises:
+        Refused: nothing pends for it.
+    """
+    if key not in dag.pending_partitions:
+        raise Refused(
+            "NOT_FOUND",
+            "PARTITION_NOT_PENDING",
+            f"nothing pends for partition {key!r} of DAG {dag.row.dag_id!r}; "
+            "bora assets partitions lists what does",
+        )
+    return _forget_key(state, dag, key, asset, dry_run)
 
 
 # --- runs ----------------------------------------------------------------------------------------
@@ -183,8 +201,6 @@ def fire(state: State, dag: Dag) -> None:
 
 def complete(dag: Dag, key: str, rows: list[PartitionEventRow]) -> bool:
     """Tell whether the DAG's expression is true of what pends for a key."""
-    from boraflow.engine.assets import holds
-
     assert dag.spec.asset_condition is not None
     by_asset: dict[AssetKey, list[PartitionEventRow]] = {}
     for row in rows:
@@ -200,16 +216,10 @@ def complete(dag: Dag, key: str, rows: list[PartitionEventRow]) -> bool:
 def _enough(
     mappers: PartitionMapping, key: str, asset: AssetKey, rows: list[PartitionEventRow]
 ) -> bool:
-    mapper = mappers.mapper(*asset)
-    if not isinstance(mapper, RollupMapper):
-        return True
     try:
-        expected = mapper.to_upstream(key)
+        return progress(mappers.mapper(*asset), key, {row.source_key for row in rows}).satisfied
     except Exception:  # noqa: BLE001 - said when the key was first met
         return False
-    matched = len({row.source_key for row in rows} & expected)
-    policy = mapper.wait_policy
-    return not policy.is_unreachable(len(expected)) and policy.is_satisfied(matched, len(expected))
 
 
 def _create(state: State, dag: Dag, key: str, rows: list[PartitionEventRow]) -> None:
@@ -274,7 +284,7 @@ def checked_date(spec: DagSpec, key: str) -> Micros | None:
         elif waits_for_partitions(spec):
             assert spec.partition_mapping is not None
             mappers = PartitionMapping(spec.partition_mapping)
-            dates = mappers.partition_dates(key, _named(spec.asset_condition))
+            dates = mappers.partition_dates(key, assets_of(spec.asset_condition))
             date = dates.pop() if len(dates) == 1 else None
     except ValueError as err:
         raise Refused(
@@ -283,15 +293,3 @@ def checked_date(spec: DagSpec, key: str) -> Micros | None:
             f"partition key {key!r} does not fit DAG {spec.dag_id!r}: {err}",
         ) from None
     return None if date is None else as_micros(date)
-
-
-def _named(condition: dict[str, Any] | None) -> list[AssetKey]:
-    """Return the assets of an expression, and references with what they name."""
-    if not condition:
-        return []
-    if "asset" in condition:
-        return [(condition["asset"]["name"], condition["asset"]["uri"])]
-    if "ref" in condition:
-        return [(condition["ref"].get("name") or "", condition["ref"].get("uri") or "")]
-    parts = condition.get("all") or condition.get("any") or ()
-    return [one for part in parts for one in _named(part)]

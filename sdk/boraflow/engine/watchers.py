@@ -12,13 +12,12 @@ first such DAG, and begins anew when that DAG, its version or the assets change.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any
 
 from boraflow.engine.commands import StoryEntry
 from boraflow.engine.settings import micros
 from boraflow.engine.state import Attempt, Dag, State, Watch
+from boraflow.model.asset_conditions import watches as watches_of
 from boraflow.model.rows import AttemptResult, Micros
 from boraflow.model.states import AttemptKind, Outcome
 
@@ -30,29 +29,14 @@ _STABLE = micros(600)
 
 def published(state: State, dag: Dag) -> None:
     """A version arrived, or a leader took the DAG over: its schedule may name watched assets."""
-    watches = tuple(_named(dag.spec.asset_condition)) if '"watchers":' in dag.row.spec_json else ()
+    watches = (
+        tuple(watches_of(dag.spec.asset_condition)) if '"watchers":' in dag.row.spec_json else ()
+    )
     if watches:
         state.watching[dag.row.dag_id] = watches
     elif state.watching.pop(dag.row.dag_id, None) is None:
         return
     state.to_watch = True
-
-
-def _named(
-    condition: dict[str, Any] | None,
-) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
-    """Yield key, trigger and asset of each watcher in a DAG's expression."""
-    if not condition:
-        return
-    for part in condition.get("all") or condition.get("any") or ():
-        yield from _named(part)
-    asset = condition.get("asset")
-    if asset:
-        for one in asset.get("watchers") or ():
-            trigger = one["trigger"]
-            text = json.dumps(trigger, sort_keys=True, separators=(",", ":"))
-            key = sha256(text.encode()).hexdigest()[:20]
-            yield key, trigger, {"name": asset["name"], "uri": asset["uri"], "watcher": one["name"]}
 
 
 def moved(state: State, dag_id: str) -> None:

@@ -185,3 +185,10 @@ class ExecutorState(StrEnum):
     ONLINE = "online"
     DRAINING = "draining"
     OFFLINE = "offline"
+
+
+class WatchState(StrEnum):
+    RUNNING = "running"
+    QUEUED = "queued"
+    WAITING = "waiting"
+    STOPPED = "stopped"

@@ -161,6 +161,8 @@ METHOD_ROLES: Final[dict[str, frozenset[Role]]] = {
     f"{_M}AssetService/MaterializeAsset": _OPERATE,
     f"{_M}AssetService/ListQueuedAssetEvents": _READ,
     f"{_M}AssetService/DeleteQueuedAssetEvents": _OPERATE,
+    f"{_M}AssetService/ListPendingPartitions": _READ,
+    f"{_M}AssetService/ListAssetWatches": _READ,
     # Logs
     f"{_M}LogService/ReadLog": _READ,
     f"{_M}LogService/StreamLog": _READ,

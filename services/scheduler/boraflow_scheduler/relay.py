@@ -169,7 +169,9 @@ _COMMANDS: dict[str, Callable[[Any], Command]] = {
     "pause_dag": lambda r: SetPaused(r.dag_id, True),
     "unpause_dag": lambda r: SetPaused(r.dag_id, False),
     "delete_dag": lambda r: DeleteDag(r.dag_id),
-    "delete_queued_asset_events": lambda r: DeleteQueuedAssets(r.dag_id, r.asset),
+    "delete_queued_asset_events": lambda r: DeleteQueuedAssets(
+        r.dag_id, r.asset, r.partition_key, r.dry_run
+    ),
     "create_backfill": _create_backfill,
     "pause_backfill": lambda r: ControlBackfill(r.backfill_id, "pause"),
     "resume_backfill": lambda r: ControlBackfill(r.backfill_id, "resume"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -252,6 +253,22 @@ def test_paused_removed_and_deleted() -> None:
     world.step(DagRemoved("c"))
     world.pump()
     assert not world.store.partition_events
+
+
+def test_a_wrong_partition_is_discarded_alone() -> None:
+    world = World(consumer({"all": [A, B, {"asset": {"name": "z", "uri": "z"}}]}))
+    write(world, "a", "x", "wrong")
+    write(world, "b", "wrong")
+    one = DeleteQueuedAssets("c", partition_key="wrong")
+    assert world.ok(replace(one, dry_run=True)) == {"deleted": 2}
+    assert world.ok(DeleteQueuedAssets("c", dry_run=True)) == {"deleted": 3}
+    assert len(world.store.partition_events) == 3
+    assert world.ok(replace(one, asset="b")) == {"deleted": 1}
+    assert world.ok(one) == {"deleted": 1}
+    assert [key for _, key, _ in world.store.partition_events] == ["x"]
+    refused = world.command(one)
+    assert refused.reason == "PARTITION_NOT_PENDING"
+    assert "'wrong'" in refused.message
 
 
 # --- by a clock ----------------------------------------------------------------------------------

@@ -194,6 +194,14 @@ CALLS = [
         },
         DeleteQueuedAssets("d", "s3://a"),
     ),
+    (
+        {
+            "delete_queued_asset_events": asset_service_pb2.DeleteQueuedAssetEventsRequest(
+                dag_id="d", partition_key="2026", dry_run=True
+            )
+        },
+        DeleteQueuedAssets("d", partition_key="2026", dry_run=True),
+    ),
 ]
 
 

@@ -13,7 +13,9 @@ from boraflow.client.models import (
     Asset,
     AssetAlias,
     AssetEvent,
+    AssetWatch,
     Page,
+    PendingPartition,
     QueuedAssetEvent,
     Triggered,
     convert,
@@ -137,23 +139,79 @@ class AsyncAssets(AsyncNoun):
         return convert(Triggered, answer)
 
     async def queued(
-        self, *, dag_id: str = "", asset: str = "", page_size: int = 0, page_token: str = ""
+        self,
+        *,
+        dag_id: str = "",
+        asset: str = "",
+        partition_key: str = "",
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[QueuedAssetEvent]:
         """Return a page of what DAGs that wait for assets have got since their last run."""
         answer = await self._call(
             self._stub.ListQueuedAssetEvents,
             pb.ListQueuedAssetEventsRequest(
-                dag_id=dag_id, asset=asset, page_size=page_size, page_token=page_token
+                dag_id=dag_id,
+                asset=asset,
+                partition_key=partition_key,
+                page_size=page_size,
+                page_token=page_token,
             ),
         )
         return Page(
             tuple(convert(QueuedAssetEvent, q) for q in answer.queued), answer.next_page_token
         )
 
-    async def delete_queued(self, *, dag_id: str = "", asset: str = "") -> int:
-        """Make a DAG, or all, forget what they have got; return how many entries there were."""
+    async def delete_queued(
+        self, *, dag_id: str = "", asset: str = "", partition_key: str = "", dry_run: bool = False
+    ) -> int:
+        """Make a DAG, or all, forget what they have got; return how many events, or entries, there were.
+
+        Args:
+            dag_id: of this DAG only.
+            asset: of this asset only, by name or URI.
+            partition_key: only for this partition of the DAG's runs.
+            dry_run: only count.
+        """
         answer = await self._call(
             self._stub.DeleteQueuedAssetEvents,
-            pb.DeleteQueuedAssetEventsRequest(dag_id=dag_id, asset=asset, request_id=request_id()),
+            pb.DeleteQueuedAssetEventsRequest(
+                dag_id=dag_id,
+                asset=asset,
+                partition_key=partition_key,
+                dry_run=dry_run,
+                request_id=request_id(),
+            ),
         )
         return answer.deleted_count
+
+    async def pending_partitions(
+        self, *, dag_id: str = "", asset: str = "", page_size: int = 0, page_token: str = ""
+    ) -> Page[PendingPartition]:
+        """Return a page of partitions that DAGs got something for, and what each waits for.
+
+        Args:
+            dag_id: of this DAG only.
+            asset: only of DAGs that are scheduled on this asset.
+            page_size: at most so many.
+            page_token: of the page before.
+        """
+        answer = await self._call(
+            self._stub.ListPendingPartitions,
+            pb.ListPendingPartitionsRequest(
+                dag_id=dag_id, asset=asset, page_size=page_size, page_token=page_token
+            ),
+        )
+        return Page(
+            tuple(convert(PendingPartition, p) for p in answer.partitions), answer.next_page_token
+        )
+
+    async def watches(
+        self, asset: str = "", *, page_size: int = 0, page_token: str = ""
+    ) -> Page[AssetWatch]:
+        """Return a page of watchers of assets, and how each fares."""
+        answer = await self._call(
+            self._stub.ListAssetWatches,
+            pb.ListAssetWatchesRequest(asset=asset, page_size=page_size, page_token=page_token),
+        )
+        return Page(tuple(convert(AssetWatch, w) for w in answer.watches), answer.next_page_token)

@@ -16,10 +16,12 @@ from boraflow.model.partitions.base import (
     IdentityMapper,
     PartitionMapper,
     ProductMapper,
+    Progress,
     RollupMapper,
     as_keys,
     decode,
     encode,
+    progress,
 )
 from boraflow.model.partitions.temporal import (
     FanOutMapper,
@@ -59,6 +61,7 @@ __all__ = [
     "PartitionMapper",
     "PartitionMapping",
     "ProductMapper",
+    "Progress",
     "QuarterWindow",
     "RollupMapper",
     "SegmentWindow",
@@ -77,6 +80,7 @@ __all__ = [
     "decode",
     "encode",
     "localized",
+    "progress",
 ]
 
 MAX_KEY = 250

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from boraflow.model.partitions import windows
 from boraflow.model.partitions.windows import WaitForAll, WaitPolicy, Window
@@ -300,6 +301,50 @@ def as_keys(mapper: PartitionMapper, key: str) -> list[str]:
     if not isinstance(mapped, Iterable) or not all(isinstance(one, str) for one in mapped):
         raise TypeError(f"{type(mapper).__name__} must return a key or keys, not {mapped!r}")
     return list(dict.fromkeys(mapped))
+
+
+class Progress(NamedTuple):
+    """How far an asset is for one downstream key."""
+
+    matched: int
+    """Upstream keys that came, of those that are expected where it is known which are."""
+    expected: frozenset[str] | None = None
+    """Upstream keys that make up the downstream key; None where one, whichever it is, is enough."""
+    policy: WaitPolicy | None = None
+    """How many of them are enough."""
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether enough came."""
+        if self.expected is None or self.policy is None:
+            return self.matched > 0
+        count = len(self.expected)
+        return not self.policy.is_unreachable(count) and self.policy.is_satisfied(
+            self.matched, count
+        )
+
+    @property
+    def needed(self) -> int:
+        """How many are enough; more than are expected where no number is."""
+        if self.expected is None or self.policy is None:
+            return 1
+        count = len(self.expected)
+        if self.policy.is_unreachable(count):
+            return count + 1
+        enough = (n for n in range(count + 1) if self.policy.is_satisfied(n, count))
+        return next(enough, count + 1)
+
+
+def progress(mapper: PartitionMapper, downstream_key: str, came: AbstractSet[str]) -> Progress:
+    """Return how far an asset is for a downstream key, by the upstream keys that came.
+
+    Raises:
+        ValueError: a rollup cannot read the key.
+    """
+    if not isinstance(mapper, RollupMapper):
+        return Progress(len(came))
+    expected = mapper.to_upstream(downstream_key)
+    return Progress(len(came & expected), expected, mapper.wait_policy)
 
 
 # --- as JSON -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from boraflow.rpc.auth import current_caller
 from boraflow.rpc.errors import invalid, precondition
 from boraflow_metastore.parts import Context, Parts, require
 from boraflow_metastore.servicers.runs import check_json_object
-from boraflow_metastore.store import asset_lists, assets
+from boraflow_metastore.store import asset_lists, asset_watches, assets, pending_partitions
 from boraflow_metastore.store.database import Session
 from boraflow_metastore.store.writer import Transaction
 
@@ -125,8 +125,30 @@ class AssetServicer(asset_service_pb2_grpc.AssetServiceServicer):
     ) -> pb.DeleteQueuedAssetEventsResponse:
         if not request.dag_id and not request.asset:
             raise invalid("FIELD_MISSING", "dag_id or asset must be set", field="dag_id")
+        if request.partition_key and not request.dag_id:
+            raise invalid(
+                "FIELD_MISSING",
+                "partition_key needs dag_id: a key is one of the runs of a DAG",
+                field="dag_id",
+            )
         return await self._parts.relay.call(
             "DeleteQueuedAssetEvents", request, pb.DeleteQueuedAssetEventsResponse, context
+        )
+
+    async def ListPendingPartitions(
+        self, request: pb.ListPendingPartitionsRequest, context: Context
+    ) -> pb.ListPendingPartitionsResponse:
+        caches = self._parts.caches
+        return await self._parts.reader.run(
+            lambda s: pending_partitions.list_pending(s, caches, request)
+        )
+
+    async def ListAssetWatches(
+        self, request: pb.ListAssetWatchesRequest, context: Context
+    ) -> pb.ListAssetWatchesResponse:
+        caches = self._parts.caches
+        return await self._parts.reader.run(
+            lambda s: asset_watches.list_watches(s, caches, request)
         )
 
 

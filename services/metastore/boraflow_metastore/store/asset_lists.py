@@ -347,6 +347,9 @@ def list_queued(
     if request.asset:
         where.append("(name = ? OR uri = ?)")
         values += [request.asset, request.asset]
+    if request.partition_key:
+        where.append("partition_key = ?")
+        values.append(request.partition_key)
     key = page_key("asset_queue", request.page_token, str, str, str, str)
     if key is not None:
         where.append("(dag_id, partition_key, name, uri) > (?, ?, ?, ?)")

@@ -8,8 +8,10 @@ transaction is rolled back, and read again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from boraflow.model.asset_conditions import watches
+from boraflow.model.partitions import PartitionMapping
 from boraflow.model.spec import dag_from_json
 from boraflow_metastore.store.database import Session
 
@@ -72,6 +74,19 @@ class TaskFacts(NamedTuple):
     """The groups that it is in, the innermost first."""
 
 
+class AssetSchedule(NamedTuple):
+    """What a version of a DAG waits for, where it waits for assets."""
+
+    condition: dict[str, Any]
+    mapping: PartitionMapping | None
+    """None also where this metastore does not know one of its mappers."""
+    watches: tuple[tuple[str, dict[str, Any], dict[str, str]], ...]
+    """Key, trigger and asset of each watcher that it names."""
+
+
+_NO_SCHEDULE = AssetSchedule({}, None, ())
+
+
 class RunTasks:
     """States of one run's task instances."""
 
@@ -110,6 +125,7 @@ class Caches:
         self._names: Lru[str, RunName] = Lru(50_000)
         self._specs: Lru[tuple[str, int], dict[str, TaskFacts]] = Lru(2_000)
         self._queues: Lru[tuple[str, int], frozenset[str]] = Lru(2_000)
+        self._schedules: Lru[tuple[str, int], AssetSchedule] = Lru(2_000)
         self._tasks: Lru[str, RunTasks] = Lru(1_000)
 
     def run_name(self, session: Session, run_key: str) -> RunName | None:
@@ -169,6 +185,32 @@ class Caches:
                 self._queues.put((dag_id, version), queues)
         return queues
 
+    def asset_schedule(self, session: Session, dag_id: str, version: int) -> AssetSchedule:
+        """Return which assets a version waits for; empty when it waits for none."""
+        found = self._schedules.get((dag_id, version))
+        if found is not None:
+            return found
+        row = session.row(
+            "SELECT spec_json FROM dag_version WHERE dag_id = ? AND version = ?", (dag_id, version)
+        )
+        if row is None:
+            return _NO_SCHEDULE
+        try:
+            spec = dag_from_json(row[0])
+        except ValueError:
+            return _NO_SCHEDULE
+        mapping = None
+        if spec.partition_mapping is not None:
+            try:
+                mapping = PartitionMapping(spec.partition_mapping)
+            except (ValueError, TypeError, KeyError):
+                # A newer program wrote it.
+                mapping = None
+        condition = spec.asset_condition or {}
+        return self._schedules.put(
+            (dag_id, version), AssetSchedule(condition, mapping, tuple(watches(condition)))
+        )
+
     def new_run_tasks(self, run_key: str) -> RunTasks:
         """Return the empty task states of a run that is being created."""
         return self._tasks.put(run_key, RunTasks())
@@ -198,6 +240,7 @@ class Caches:
         """Drop the specs of a DAG that is deleted: its version numbers start anew."""
         self._specs.clear()
         self._queues.clear()
+        self._schedules.clear()
         del dag_id
 
     def rolled_back(self) -> None:

@@ -507,11 +507,19 @@ def _task_not_found(
     )
 
 
-_ATTEMPT_PEOPLE = (
-    "SELECT a.attempt_id, a.kind, r.dag_id, r.run_id, a.task_id, a.map_index, a.try_number, e.name,"
-    " a.scheduled_us, a.opened_us, a.start_us, a.claimed_us, a.imported_us, a.pid, a.closed_us,"
-    " a.result, a.rendered_json FROM attempt a JOIN dag_run r ON r.run_key = a.run_key"
+_ATTEMPT_COLUMNS = (
+    " a.task_id, a.map_index, a.try_number, e.name, a.scheduled_us, a.opened_us, a.start_us, a.claimed_us,"
+    " a.imported_us, a.pid, a.closed_us, a.result, a.rendered_json FROM attempt a"
     " LEFT JOIN executor e ON e.executor_id = a.executor_id"
+)
+_ATTEMPT_PEOPLE = (
+    f"SELECT a.attempt_id, a.kind, r.dag_id, r.run_id,{_ATTEMPT_COLUMNS}"
+    " JOIN dag_run r ON r.run_key = a.run_key"
+)
+#: A watch is of no run; its key stands for the task.
+_WATCH_ATTEMPT = (
+    f"SELECT a.attempt_id, a.kind, '' AS dag_id, '' AS run_id,{_ATTEMPT_COLUMNS}"
+    " WHERE a.run_key = '' AND a.task_id = ? AND a.kind = 'watch'"
 )
 
 
@@ -527,6 +535,17 @@ def attempts_of(
             (run_key, task_id, map_index),
         )
     ]
+
+
+def newest_attempt_of_watch(
+    session: Session, key: str, *, failed: bool = False
+) -> run_pb2.Attempt | None:
+    """Return the newest attempt of a watcher's trigger, or the newest that failed."""
+    which = " AND a.outcome IN ('failed', 'success')" if failed else ""
+    row = session.row(
+        f"{_WATCH_ATTEMPT}{which} ORDER BY a.opened_us DESC, a.attempt_id DESC LIMIT 1", (key,)
+    )
+    return None if row is None else attempt_message(row)
 
 
 def list_attempts(snapshot: Snapshot, request: pb.ListAttemptsRequest) -> pb.ListAttemptsResponse:

@@ -432,6 +432,7 @@ class ListQueuedAssetEventsRequest(_message.Message):
     ASSET_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """Only of this DAG."""
     asset: _builtins.str
@@ -440,6 +441,8 @@ class ListQueuedAssetEventsRequest(_message.Message):
     """At most this many; 0 is 50."""
     page_token: _builtins.str
     """From the answer before."""
+    partition_key: _builtins.str
+    """Only for this partition of the DAG's runs."""
     def __init__(
         self,
         *,
@@ -447,10 +450,11 @@ class ListQueuedAssetEventsRequest(_message.Message):
         asset: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token", "partition_key", b"partition_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -486,29 +490,39 @@ Global___ListQueuedAssetEventsResponse: _TypeAlias = ListQueuedAssetEventsRespon
 
 @_typing.final
 class DeleteQueuedAssetEventsRequest(_message.Message):
-    """Which ones; one of the two must be set."""
+    """Which ones; a DAG or an asset must be named."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DAG_ID_FIELD_NUMBER: _builtins.int
     ASSET_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     """Of this DAG."""
     asset: _builtins.str
     """Of this asset, by name or URI."""
     request_id: _builtins.str
     """A repeat with the same id answers as the first call did."""
+    partition_key: _builtins.str
+    """Only for this partition of the DAG's runs; needs dag_id. NOT_FOUND (PARTITION_NOT_PENDING) when the DAG has
+    nothing for it.
+    """
+    dry_run: _builtins.bool
+    """Only count."""
     def __init__(
         self,
         *,
         dag_id: _builtins.str = ...,
         asset: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "dag_id", b"dag_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "dag_id", b"dag_id", "dry_run", b"dry_run", "partition_key", b"partition_key", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -522,7 +536,7 @@ class DeleteQueuedAssetEventsResponse(_message.Message):
 
     DELETED_COUNT_FIELD_NUMBER: _builtins.int
     deleted_count: _builtins.int
-    """How many were deleted."""
+    """How many were deleted, or would be."""
     def __init__(
         self,
         *,
@@ -535,3 +549,123 @@ class DeleteQueuedAssetEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteQueuedAssetEventsResponse: _TypeAlias = DeleteQueuedAssetEventsResponse  # noqa: Y015
+
+@_typing.final
+class ListPendingPartitionsRequest(_message.Message):
+    """Which ones."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """Only of this DAG."""
+    asset: _builtins.str
+    """Only of DAGs that are scheduled on this asset, by name or URI, or got an event of it."""
+    page_size: _builtins.int
+    """At most this many; 0 is 50."""
+    page_token: _builtins.str
+    """From the answer before."""
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        asset: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPendingPartitionsRequest: _TypeAlias = ListPendingPartitionsRequest  # noqa: Y015
+
+@_typing.final
+class ListPendingPartitionsResponse(_message.Message):
+    """A page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty at the end."""
+    @_builtins.property
+    def partitions(self) -> _containers.RepeatedCompositeFieldContainer[_asset_pb2.PendingPartition]:
+        """By DAG, then key."""
+
+    def __init__(
+        self,
+        *,
+        partitions: _abc.Iterable[_asset_pb2.PendingPartition] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "partitions", b"partitions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPendingPartitionsResponse: _TypeAlias = ListPendingPartitionsResponse  # noqa: Y015
+
+@_typing.final
+class ListAssetWatchesRequest(_message.Message):
+    """Which ones."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    asset: _builtins.str
+    """Only of this asset, by name or URI."""
+    page_size: _builtins.int
+    """At most this many; 0 is 50."""
+    page_token: _builtins.str
+    """From the answer before."""
+    def __init__(
+        self,
+        *,
+        asset: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAssetWatchesRequest: _TypeAlias = ListAssetWatchesRequest  # noqa: Y015
+
+@_typing.final
+class ListAssetWatchesResponse(_message.Message):
+    """A page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCHES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty at the end."""
+    @_builtins.property
+    def watches(self) -> _containers.RepeatedCompositeFieldContainer[_asset_pb2.AssetWatch]:
+        """By asset, then watcher."""
+
+    def __init__(
+        self,
+        *,
+        watches: _abc.Iterable[_asset_pb2.AssetWatch] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "watches", b"watches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAssetWatchesResponse: _TypeAlias = ListAssetWatchesResponse  # noqa: Y015

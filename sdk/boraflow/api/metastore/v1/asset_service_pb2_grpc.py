@@ -75,6 +75,16 @@ class AssetServiceStub(object):
                 request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.DeleteQueuedAssetEventsRequest.SerializeToString,
                 response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.DeleteQueuedAssetEventsResponse.FromString,
                 _registered_method=True)
+        self.ListPendingPartitions = channel.unary_unary(
+                '/boraflow.api.metastore.v1.AssetService/ListPendingPartitions',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListPendingPartitionsRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListPendingPartitionsResponse.FromString,
+                _registered_method=True)
+        self.ListAssetWatches = channel.unary_unary(
+                '/boraflow.api.metastore.v1.AssetService/ListAssetWatches',
+                request_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListAssetWatchesRequest.SerializeToString,
+                response_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListAssetWatchesResponse.FromString,
+                _registered_method=True)
 
 
 class AssetServiceServicer(object):
@@ -138,6 +148,20 @@ class AssetServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPendingPartitions(self, request, context):
+        """Lists partitions that DAGs got something for and that are not complete, or wait for their turn.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAssetWatches(self, request, context):
+        """Lists the watchers of assets, and how each fares.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AssetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -180,6 +204,16 @@ def add_AssetServiceServicer_to_server(servicer, server):
                     servicer.DeleteQueuedAssetEvents,
                     request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.DeleteQueuedAssetEventsRequest.FromString,
                     response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.DeleteQueuedAssetEventsResponse.SerializeToString,
+            ),
+            'ListPendingPartitions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPendingPartitions,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListPendingPartitionsRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListPendingPartitionsResponse.SerializeToString,
+            ),
+            'ListAssetWatches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAssetWatches,
+                    request_deserializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListAssetWatchesRequest.FromString,
+                    response_serializer=boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListAssetWatchesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -399,6 +433,60 @@ class AssetService(object):
             '/boraflow.api.metastore.v1.AssetService/DeleteQueuedAssetEvents',
             boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.DeleteQueuedAssetEventsRequest.SerializeToString,
             boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.DeleteQueuedAssetEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPendingPartitions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.AssetService/ListPendingPartitions',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListPendingPartitionsRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListPendingPartitionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAssetWatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/boraflow.api.metastore.v1.AssetService/ListAssetWatches',
+            boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListAssetWatchesRequest.SerializeToString,
+            boraflow_dot_api_dot_metastore_dot_v1_dot_asset__service__pb2.ListAssetWatchesResponse.FromString,
             options,
             channel_credentials,
             insecure,

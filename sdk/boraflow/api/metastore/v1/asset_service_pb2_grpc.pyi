@@ -51,6 +51,10 @@ class AssetServiceStub:
     """Lists what DAGs that wait for assets have got so far."""
     DeleteQueuedAssetEvents: _grpc.UnaryUnaryMultiCallable[_asset_service_pb2.DeleteQueuedAssetEventsRequest, _asset_service_pb2.DeleteQueuedAssetEventsResponse]
     """Makes DAGs forget what they have got so far. Decided by the leading scheduler."""
+    ListPendingPartitions: _grpc.UnaryUnaryMultiCallable[_asset_service_pb2.ListPendingPartitionsRequest, _asset_service_pb2.ListPendingPartitionsResponse]
+    """Lists partitions that DAGs got something for and that are not complete, or wait for their turn."""
+    ListAssetWatches: _grpc.UnaryUnaryMultiCallable[_asset_service_pb2.ListAssetWatchesRequest, _asset_service_pb2.ListAssetWatchesResponse]
+    """Lists the watchers of assets, and how each fares."""
 
 @_typing.type_check_only
 class AssetServiceAsyncStub(AssetServiceStub):
@@ -75,6 +79,10 @@ class AssetServiceAsyncStub(AssetServiceStub):
     """Lists what DAGs that wait for assets have got so far."""
     DeleteQueuedAssetEvents: _aio.UnaryUnaryMultiCallable[_asset_service_pb2.DeleteQueuedAssetEventsRequest, _asset_service_pb2.DeleteQueuedAssetEventsResponse]  # type: ignore[assignment]
     """Makes DAGs forget what they have got so far. Decided by the leading scheduler."""
+    ListPendingPartitions: _aio.UnaryUnaryMultiCallable[_asset_service_pb2.ListPendingPartitionsRequest, _asset_service_pb2.ListPendingPartitionsResponse]  # type: ignore[assignment]
+    """Lists partitions that DAGs got something for and that are not complete, or wait for their turn."""
+    ListAssetWatches: _aio.UnaryUnaryMultiCallable[_asset_service_pb2.ListAssetWatchesRequest, _asset_service_pb2.ListAssetWatchesResponse]  # type: ignore[assignment]
+    """Lists the watchers of assets, and how each fares."""
 
 class AssetServiceServicer(metaclass=_abc_1.ABCMeta):
     """Assets and their events."""
@@ -144,5 +152,21 @@ class AssetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_asset_service_pb2.DeleteQueuedAssetEventsResponse, _abc.Awaitable[_asset_service_pb2.DeleteQueuedAssetEventsResponse]]:
         """Makes DAGs forget what they have got so far. Decided by the leading scheduler."""
+
+    @_abc_1.abstractmethod
+    def ListPendingPartitions(
+        self,
+        request: _asset_service_pb2.ListPendingPartitionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asset_service_pb2.ListPendingPartitionsResponse, _abc.Awaitable[_asset_service_pb2.ListPendingPartitionsResponse]]:
+        """Lists partitions that DAGs got something for and that are not complete, or wait for their turn."""
+
+    @_abc_1.abstractmethod
+    def ListAssetWatches(
+        self,
+        request: _asset_service_pb2.ListAssetWatchesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asset_service_pb2.ListAssetWatchesResponse, _abc.Awaitable[_asset_service_pb2.ListAssetWatchesResponse]]:
+        """Lists the watchers of assets, and how each fares."""
 
 def add_AssetServiceServicer_to_server(servicer: AssetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

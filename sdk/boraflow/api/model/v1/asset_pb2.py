@@ -22,26 +22,34 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from boraflow.api.model.v1 import run_pb2 as boraflow_dot_api_dot_model_dot_v1_dot_run__pb2
+from boraflow.api.model.v1 import states_pb2 as boraflow_dot_api_dot_model_dot_v1_dot_states__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!boraflow/api/model/v1/asset.proto\x12\x15\x62oraflow.api.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x03\n\x05\x41sset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\x12\x12\n\nextra_json\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x0flast_event_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x13\n\x0b\x65vent_count\x18\x08 \x01(\x03\x12\x32\n\tproducers\x18\t \x03(\x0b\x32\x1f.boraflow.api.model.v1.AssetUse\x12\x30\n\x07readers\x18\n \x03(\x0b\x32\x1f.boraflow.api.model.v1.AssetUse\x12\x18\n\x10\x63onsumer_dag_ids\x18\x0b \x03(\t\x12\x0f\n\x07\x61liases\x18\x0c \x03(\t\x12\x10\n\x08watchers\x18\r \x03(\tB\x12\n\x10_last_event_time\"+\n\x08\x41ssetUse\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\"X\n\nAssetAlias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x13\n\x0b\x61sset_names\x18\x03 \x03(\t\x12\x18\n\x10\x63onsumer_dag_ids\x18\x04 \x03(\t\"\x88\x05\n\nAssetEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\x12\n\nasset_name\x18\x02 \x01(\t\x12\x11\n\tasset_uri\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nextra_json\x18\x05 \x01(\t\x12\x15\n\rsource_dag_id\x18\x06 \x01(\t\x12\x15\n\rsource_run_id\x18\x07 \x01(\t\x12\x16\n\x0esource_task_id\x18\x08 \x01(\t\x12\x18\n\x10source_map_index\x18\t \x01(\x05\x12\x0f\n\x07\x61liases\x18\n \x03(\t\x12\r\n\x05\x61\x63tor\x18\x0b \x01(\t\x12\x37\n\x0etriggered_runs\x18\x0c \x03(\x0b\x32\x1f.boraflow.api.model.v1.AssetRun\x12\x15\n\rpartition_key\x18\r \x01(\t\x12<\n\x13source_logical_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12H\n\x1fsource_data_interval_start_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x46\n\x1dsource_data_interval_end_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x42\x16\n\x14_source_logical_timeB\"\n _source_data_interval_start_timeB \n\x1e_source_data_interval_end_time\"*\n\x08\x41ssetRun\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"\xeb\x01\n\x10QueuedAssetEvent\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x12\n\nasset_name\x18\x02 \x01(\t\x12\x11\n\tasset_uri\x18\x03 \x01(\t\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rpartition_key\x18\x07 \x01(\t\x12\x16\n\x0ereceived_count\x18\x08 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!boraflow/api/model/v1/asset.proto\x12\x15\x62oraflow.api.model.v1\x1a\x1f\x62oraflow/api/model/v1/run.proto\x1a\"boraflow/api/model/v1/states.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x03\n\x05\x41sset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\x12\x12\n\nextra_json\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x0flast_event_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x13\n\x0b\x65vent_count\x18\x08 \x01(\x03\x12\x32\n\tproducers\x18\t \x03(\x0b\x32\x1f.boraflow.api.model.v1.AssetUse\x12\x30\n\x07readers\x18\n \x03(\x0b\x32\x1f.boraflow.api.model.v1.AssetUse\x12\x18\n\x10\x63onsumer_dag_ids\x18\x0b \x03(\t\x12\x0f\n\x07\x61liases\x18\x0c \x03(\t\x12\x10\n\x08watchers\x18\r \x03(\tB\x12\n\x10_last_event_time\"+\n\x08\x41ssetUse\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\"X\n\nAssetAlias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\x13\n\x0b\x61sset_names\x18\x03 \x03(\t\x12\x18\n\x10\x63onsumer_dag_ids\x18\x04 \x03(\t\"\x88\x05\n\nAssetEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\x12\n\nasset_name\x18\x02 \x01(\t\x12\x11\n\tasset_uri\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nextra_json\x18\x05 \x01(\t\x12\x15\n\rsource_dag_id\x18\x06 \x01(\t\x12\x15\n\rsource_run_id\x18\x07 \x01(\t\x12\x16\n\x0esource_task_id\x18\x08 \x01(\t\x12\x18\n\x10source_map_index\x18\t \x01(\x05\x12\x0f\n\x07\x61liases\x18\n \x03(\t\x12\r\n\x05\x61\x63tor\x18\x0b \x01(\t\x12\x37\n\x0etriggered_runs\x18\x0c \x03(\x0b\x32\x1f.boraflow.api.model.v1.AssetRun\x12\x15\n\rpartition_key\x18\r \x01(\t\x12<\n\x13source_logical_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12H\n\x1fsource_data_interval_start_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x46\n\x1dsource_data_interval_end_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x42\x16\n\x14_source_logical_timeB\"\n _source_data_interval_start_timeB \n\x1e_source_data_interval_end_time\"*\n\x08\x41ssetRun\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"\xeb\x01\n\x10QueuedAssetEvent\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x12\n\nasset_name\x18\x02 \x01(\t\x12\x11\n\tasset_uri\x18\x03 \x01(\t\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rpartition_key\x18\x07 \x01(\t\x12\x16\n\x0ereceived_count\x18\x08 \x01(\x05\"\xe2\x01\n\x10PendingPartition\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x15\n\rpartition_key\x18\x02 \x01(\t\x12\x33\n\x06\x61ssets\x18\x03 \x03(\x0b\x32#.boraflow.api.model.v1.PendingAsset\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63omplete\x18\x06 \x01(\x08\"\xcb\x01\n\x0cPendingAsset\x12\x12\n\nasset_name\x18\x01 \x01(\t\x12\x11\n\tasset_uri\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x16\n\x0ereceived_count\x18\x04 \x01(\x05\x12\x1b\n\x0e\x65xpected_count\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0cneeded_count\x18\x06 \x01(\x05\x12\x14\n\x0cmissing_keys\x18\x07 \x03(\t\x12\x11\n\tsatisfied\x18\x08 \x01(\x08\x42\x11\n\x0f_expected_count\"\xfd\x02\n\nAssetWatch\x12\x12\n\nasset_name\x18\x01 \x01(\t\x12\x11\n\tasset_uri\x18\x02 \x01(\t\x12\x14\n\x0cwatcher_name\x18\x03 \x01(\t\x12\x0f\n\x07trigger\x18\x04 \x01(\t\x12\x30\n\x05state\x18\x05 \x01(\x0e\x32!.boraflow.api.model.v1.WatchState\x12\x0e\n\x06\x64\x61g_id\x18\x06 \x01(\t\x12/\n\x07\x61ttempt\x18\x07 \x01(\x0b\x32\x1e.boraflow.api.model.v1.Attempt\x12\x12\n\nlast_error\x18\x08 \x01(\t\x12\x38\n\x0flast_error_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x38\n\x0flast_event_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x42\x12\n\x10_last_error_timeB\x12\n\x10_last_event_timeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'boraflow.api.model.v1.asset_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ASSET']._serialized_start=94
-  _globals['_ASSET']._serialized_end=490
-  _globals['_ASSETUSE']._serialized_start=492
-  _globals['_ASSETUSE']._serialized_end=535
-  _globals['_ASSETALIAS']._serialized_start=537
-  _globals['_ASSETALIAS']._serialized_end=625
-  _globals['_ASSETEVENT']._serialized_start=628
-  _globals['_ASSETEVENT']._serialized_end=1276
-  _globals['_ASSETRUN']._serialized_start=1278
-  _globals['_ASSETRUN']._serialized_end=1320
-  _globals['_QUEUEDASSETEVENT']._serialized_start=1323
-  _globals['_QUEUEDASSETEVENT']._serialized_end=1558
+  _globals['_ASSET']._serialized_start=163
+  _globals['_ASSET']._serialized_end=559
+  _globals['_ASSETUSE']._serialized_start=561
+  _globals['_ASSETUSE']._serialized_end=604
+  _globals['_ASSETALIAS']._serialized_start=606
+  _globals['_ASSETALIAS']._serialized_end=694
+  _globals['_ASSETEVENT']._serialized_start=697
+  _globals['_ASSETEVENT']._serialized_end=1345
+  _globals['_ASSETRUN']._serialized_start=1347
+  _globals['_ASSETRUN']._serialized_end=1389
+  _globals['_QUEUEDASSETEVENT']._serialized_start=1392
+  _globals['_QUEUEDASSETEVENT']._serialized_end=1627
+  _globals['_PENDINGPARTITION']._serialized_start=1630
+  _globals['_PENDINGPARTITION']._serialized_end=1856
+  _globals['_PENDINGASSET']._serialized_start=1859
+  _globals['_PENDINGASSET']._serialized_end=2062
+  _globals['_ASSETWATCH']._serialized_start=2065
+  _globals['_ASSETWATCH']._serialized_end=2446
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,8 @@
 isort:skip_file
 Assets: names of the data that tasks read and write, and what happened to them."""
 
+from boraflow.api.model.v1 import run_pb2 as _run_pb2
+from boraflow.api.model.v1 import states_pb2 as _states_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -355,3 +357,176 @@ class QueuedAssetEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QueuedAssetEvent: _TypeAlias = QueuedAssetEvent  # noqa: Y015
+
+@_typing.final
+class PendingPartition(_message.Message):
+    """A partition of a DAG that got something, and waits for the rest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    ASSETS_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG."""
+    partition_key: _builtins.str
+    """The partition that its run will be for."""
+    complete: _builtins.bool
+    """All is there: its run waits until the DAG is unpaused or has fewer active runs."""
+    @_builtins.property
+    def assets(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingAsset]:
+        """What the DAG waits for, in the order of its schedule."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first event came for it."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When the newest did."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
+        assets: _abc.Iterable[Global___PendingAsset] | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assets", b"assets", "complete", b"complete", "create_time", b"create_time", "dag_id", b"dag_id", "partition_key", b"partition_key", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingPartition: _TypeAlias = PendingPartition  # noqa: Y015
+
+@_typing.final
+class PendingAsset(_message.Message):
+    """One of the assets that a partition waits for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_NAME_FIELD_NUMBER: _builtins.int
+    ASSET_URI_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    RECEIVED_COUNT_FIELD_NUMBER: _builtins.int
+    EXPECTED_COUNT_FIELD_NUMBER: _builtins.int
+    NEEDED_COUNT_FIELD_NUMBER: _builtins.int
+    MISSING_KEYS_FIELD_NUMBER: _builtins.int
+    SATISFIED_FIELD_NUMBER: _builtins.int
+    asset_name: _builtins.str
+    """Its name; empty where the schedule names a URI only, or an alias."""
+    asset_uri: _builtins.str
+    """Its URI; empty where the schedule names a name only, or an alias."""
+    alias: _builtins.str
+    """The alias that the schedule names, while nothing came through it."""
+    received_count: _builtins.int
+    """How many partitions of it came."""
+    expected_count: _builtins.int
+    """How many partitions of it make up this one; unset where one event is enough."""
+    needed_count: _builtins.int
+    """How many of these are enough."""
+    satisfied: _builtins.bool
+    """Enough has come."""
+    @_builtins.property
+    def missing_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those that have not come, the first 20 in order."""
+
+    def __init__(
+        self,
+        *,
+        asset_name: _builtins.str = ...,
+        asset_uri: _builtins.str = ...,
+        alias: _builtins.str = ...,
+        received_count: _builtins.int = ...,
+        expected_count: _builtins.int | None = ...,
+        needed_count: _builtins.int = ...,
+        missing_keys: _abc.Iterable[_builtins.str] | None = ...,
+        satisfied: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_count", b"_expected_count", "expected_count", b"expected_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_count", b"_expected_count", "alias", b"alias", "asset_name", b"asset_name", "asset_uri", b"asset_uri", "expected_count", b"expected_count", "missing_keys", b"missing_keys", "needed_count", b"needed_count", "received_count", b"received_count", "satisfied", b"satisfied"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_count: _TypeAlias = _typing.Literal["expected_count"]  # noqa: Y015
+    _WhichOneofArgType__expected_count: _TypeAlias = _typing.Literal["_expected_count", b"_expected_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_count) -> _WhichOneofReturnType__expected_count | None: ...
+
+Global___PendingAsset: _TypeAlias = PendingAsset  # noqa: Y015
+
+@_typing.final
+class AssetWatch(_message.Message):
+    """A watcher of an asset: a trigger whose events are events of the asset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_NAME_FIELD_NUMBER: _builtins.int
+    ASSET_URI_FIELD_NUMBER: _builtins.int
+    WATCHER_NAME_FIELD_NUMBER: _builtins.int
+    TRIGGER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_TIME_FIELD_NUMBER: _builtins.int
+    LAST_EVENT_TIME_FIELD_NUMBER: _builtins.int
+    asset_name: _builtins.str
+    """The asset's name."""
+    asset_uri: _builtins.str
+    """The asset's URI."""
+    watcher_name: _builtins.str
+    """The watcher's name."""
+    trigger: _builtins.str
+    """Class of its trigger; empty while no DAG is scheduled on the asset."""
+    state: _states_pb2.WatchState.ValueType
+    """How it fares."""
+    dag_id: _builtins.str
+    """The DAG whose code it runs: the first that waits for it; empty for none."""
+    last_error: _builtins.str
+    """What went wrong when it last failed; empty when it never did."""
+    @_builtins.property
+    def attempt(self) -> _run_pb2.Attempt:
+        """Its open or newest attempt; unset before the first."""
+
+    @_builtins.property
+    def last_error_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was."""
+
+    @_builtins.property
+    def last_event_time(self) -> _timestamp_pb2.Timestamp:
+        """When its newest event happened; unset for none among the newest 1,000 of the asset."""
+
+    def __init__(
+        self,
+        *,
+        asset_name: _builtins.str = ...,
+        asset_uri: _builtins.str = ...,
+        watcher_name: _builtins.str = ...,
+        trigger: _builtins.str = ...,
+        state: _states_pb2.WatchState.ValueType = ...,
+        dag_id: _builtins.str = ...,
+        attempt: _run_pb2.Attempt | None = ...,
+        last_error: _builtins.str = ...,
+        last_error_time: _timestamp_pb2.Timestamp | None = ...,
+        last_event_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_error_time", b"_last_error_time", "_last_event_time", b"_last_event_time", "attempt", b"attempt", "last_error_time", b"last_error_time", "last_event_time", b"last_event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_error_time", b"_last_error_time", "_last_event_time", b"_last_event_time", "asset_name", b"asset_name", "asset_uri", b"asset_uri", "attempt", b"attempt", "dag_id", b"dag_id", "last_error", b"last_error", "last_error_time", b"last_error_time", "last_event_time", b"last_event_time", "state", b"state", "trigger", b"trigger", "watcher_name", b"watcher_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__last_error_time: _TypeAlias = _typing.Literal["last_error_time"]  # noqa: Y015
+    _WhichOneofArgType__last_error_time: _TypeAlias = _typing.Literal["_last_error_time", b"_last_error_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_event_time: _TypeAlias = _typing.Literal["last_event_time"]  # noqa: Y015
+    _WhichOneofArgType__last_event_time: _TypeAlias = _typing.Literal["_last_event_time", b"_last_event_time"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_error_time) -> _WhichOneofReturnType__last_error_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_event_time) -> _WhichOneofReturnType__last_event_time | None: ...
+
+Global___AssetWatch: _TypeAlias = AssetWatch  # noqa: Y015

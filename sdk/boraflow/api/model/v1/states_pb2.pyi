@@ -371,3 +371,35 @@ EXECUTOR_STATE_DRAINING: ExecutorState.ValueType  # 2
 EXECUTOR_STATE_OFFLINE: ExecutorState.ValueType  # 3
 """Its lease ended or it said goodbye."""
 Global___ExecutorState: _TypeAlias = ExecutorState  # noqa: Y015
+
+class _WatchState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WatchStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WATCH_STATE_UNSPECIFIED: _WatchState.ValueType  # 0
+    """Unset."""
+    WATCH_STATE_RUNNING: _WatchState.ValueType  # 1
+    """Its trigger runs in the async lane of an executor."""
+    WATCH_STATE_QUEUED: _WatchState.ValueType  # 2
+    """An executor has it and has not begun it."""
+    WATCH_STATE_WAITING: _WatchState.ValueType  # 3
+    """It waits for an executor with a free slot in its async lane, or, after a failure, for its next attempt."""
+    WATCH_STATE_STOPPED: _WatchState.ValueType  # 4
+    """No DAG that is active and not paused is scheduled on the asset."""
+
+class WatchState(_WatchState, metaclass=_WatchStateEnumTypeWrapper):
+    """How a watcher of an asset fares."""
+
+WATCH_STATE_UNSPECIFIED: WatchState.ValueType  # 0
+"""Unset."""
+WATCH_STATE_RUNNING: WatchState.ValueType  # 1
+"""Its trigger runs in the async lane of an executor."""
+WATCH_STATE_QUEUED: WatchState.ValueType  # 2
+"""An executor has it and has not begun it."""
+WATCH_STATE_WAITING: WatchState.ValueType  # 3
+"""It waits for an executor with a free slot in its async lane, or, after a failure, for its next attempt."""
+WATCH_STATE_STOPPED: WatchState.ValueType  # 4
+"""No DAG that is active and not paused is scheduled on the asset."""
+Global___WatchState: _TypeAlias = WatchState  # noqa: Y015
