@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from boraflow import _deprecated
+from boraflow._variable import looks_secret
 from boraflow.exceptions import BoraflowException, InvalidArgument
 
 if TYPE_CHECKING:
@@ -65,6 +66,19 @@ def _as_json(value: Any, what: str) -> dict[str, Any]:
     return found
 
 
+def _secrets_in(values: Any, name: str = "") -> Iterator[str]:
+    """Yield the names of what looks like a secret, however deep."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _secrets_in(value, str(key))
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _secrets_in(value, name)
+    elif isinstance(values, str) and values:
+        if looks_secret(name) and not name.lower().endswith(("_id", "_name", "_path", "_file")):
+            yield name
+
+
 @dataclass(frozen=True)
 class AssetWatcher:
     """Something outside that changes an asset: each event of its trigger is an event of the asset.
@@ -86,6 +100,20 @@ class AssetWatcher:
         if not isinstance(self.trigger, BaseEventTrigger):
             raise InvalidArgument(
                 f"trigger of AssetWatcher '{self.name}' must be a BaseEventTrigger, not {self.trigger!r}"
+            )
+        self._note_secrets()
+
+    def _note_secrets(self) -> None:
+        try:
+            _, kwargs = self.trigger.serialize()
+            secret = dict.fromkeys(_secrets_in(kwargs))
+        except Exception:  # noqa: BLE001 - as_spec says so, with the DAG
+            return
+        for name in secret:
+            _deprecated.note(
+                f"argument {name!r} of {type(self.trigger).__name__}, the trigger of AssetWatcher '{self.name}', looks like"
+                " a secret: what a watcher is given is stored with the DAG, unencrypted and for every reader to see. Put"
+                " it into a connection and give the trigger the conn_id (await BaseHook.aget_connection(conn_id))"
             )
 
     def as_spec(self) -> dict[str, Any]:

@@ -23,7 +23,8 @@ def user_location(depth: int = 1) -> Location:
     while frame is not None:
         filename: str = frame.f_code.co_filename
         if not filename.startswith(_PACKAGE):
-            if not filename.startswith(("<frozen", _CONTEXTLIB)):
+            # "<string>" is what dataclasses generate.
+            if not filename.startswith(("<frozen", "<string>", _CONTEXTLIB)):
                 return filename, frame.f_lineno
         frame = frame.f_back
     return "<unknown>", 0

@@ -115,14 +115,21 @@ class AssetStateStoreAccessor(_Accessor):
 
 
 class AssetStateStoreAccessors:
-    """The states of a task's inlets and outlets: ``asset_state_store[asset]``.
+    """The states of a task's inlets and outlets, or of what a trigger watches: ``asset_state_store[asset]``.
 
     With exactly one of them the methods of its accessor are here too.
     """
 
-    def __init__(self, inlets: Iterable[Any], outlets: Iterable[Any], comms: Comms) -> None:
+    def __init__(
+        self,
+        inlets: Iterable[Any],
+        outlets: Iterable[Any],
+        comms: Comms,
+        of: str = "this task's inlets and outlets",
+    ) -> None:
         from boraflow._assets import Asset, AssetAlias, AssetRef
 
+        self._of = of
         self._by_name: dict[str, AssetStateStoreAccessor] = {}
         self._by_uri: dict[str, AssetStateStoreAccessor] = {}
         for inlet, one in [*((True, i) for i in inlets), *((False, o) for o in outlets)]:
@@ -151,14 +158,14 @@ class AssetStateStoreAccessors:
             )
         found = self._by_name.get(asset.name) if asset.name else self._by_uri.get(asset.uri or "")
         if found is None:
-            raise KeyError(f"{asset!r} is not among this task's inlets and outlets")
+            raise KeyError(f"{asset!r} is not among {self._of}")
         return found
 
     def _only(self) -> AssetStateStoreAccessor:
         every = [*self._by_name.values(), *self._by_uri.values()]
         if len(every) != 1:
             raise ValueError(
-                f"the task has {len(every)} inlets and outlets: say which, asset_state_store[ASSET]"
+                f"there are {len(every)} of {self._of}: say which, asset_state_store[ASSET]"
             )
         return every[0]
 

@@ -49,6 +49,8 @@ def test_what_happens_outside_runs_dags(shop: Cluster, folder: Path) -> None:
         send(folder, f"m{i}", f"hello {i}")
     eventually(lambda: said(shop) == ["hello 0", "hello 1", "hello 2"], "three events")
     eventually(lambda: not list(folder.glob("*.msg")), "all messages are acknowledged")
+    state = {e.key: (e.value, e.actor) for e in shop.client.state_stores.list(asset="messages")}
+    assert state == {"count": (3, "watcher queue"), "last": ("hello 2", "watcher queue")}
     (event,) = shop.client.assets.events("messages", ascending=True, page_size=1)
     assert (event.actor, event.source_dag_id) == ("watcher queue", "")
 

@@ -631,6 +631,16 @@ async def test_what_a_watcher_says_is_recorded_while_its_attempt_is_open(
     found = (await assets_of(metastore).ListAssetEvents(apb.ListAssetEventsRequest())).events
     assert [(e.asset_name, e.actor) for e in found] == [("b", "watcher w"), ("a", "watcher w")]
     assert json.loads(found[0].extra_json) == {"from_trigger": True, "payload": {"n": 1}}
+    await leader.publish(spec("other", (named("c"),)))
+    write = {"attempt_id": "watch-1", "key": "at", "value_json": "7"}
+    await execution.WriteState(epb.WriteStateRequest(asset_name="a", **write))
+    kept = await execution.ReadState(
+        epb.ReadStateRequest(attempt_id="watch-1", asset_name="a", key="at")
+    )
+    assert kept.value_json == "7"
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await execution.WriteState(epb.WriteStateRequest(asset_name="c", **write))
+    assert from_rpc_error(refused.value).reason == "NOT_WATCHED"
     state = [
         m async for m in leader.api.scheduling.LoadState(pb.LoadStateRequest(epoch=leader.epoch))
     ]

@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -44,6 +45,8 @@ BEAT = 0.5
 """Seconds between signs of life of the loop."""
 BLOCKED_AFTER = 2.0
 """The loop has not turned for so long: say who holds it."""
+ANSWER_WITHIN = 5.0
+"""Seconds that a question may hold the loop."""
 _OPEN_LOGS = 64
 _RUNS = 256
 
@@ -231,7 +234,8 @@ class Lane:
             request.run = self._shared(request.run)
             comms = LaneComms(self, wait.attempt_id)
             if request.kind is AttemptKind.WATCH:
-                result = await run_watcher(request, comms, comms.watch_event, self._streams)
+                states = LaneStates(self, wait.attempt_id)
+                result = await run_watcher(request, comms, states, comms.watch_event, self._streams)
             else:
                 result = await run_trigger(request, comms)
         except asyncio.CancelledError:
@@ -268,13 +272,46 @@ class Lane:
 
     async def ask(self, attempt_id: str, what: str, **arguments: Any) -> Any:
         """Ask the agent and wait for the answer without holding the loop."""
+        return await self._question(attempt_id, what, **arguments)
+
+    def _question(self, attempt_id: str, what: str, **arguments: Any) -> asyncio.Future[Any]:
         self._asked += 1
         future: asyncio.Future[Any] = self._loop.create_future()
         self._asks[self._asked] = future
         self._send(
             {"t": "ask", "id": self._asked, "attempt_id": attempt_id, "what": what, **arguments}
         )
-        return await future
+        return future
+
+    def ask_now(self, attempt_id: str, what: str, **arguments: Any) -> Any:
+        """Ask the agent and wait for the answer, from any thread; in the loop's own, nothing else goes on meanwhile.
+
+        Raises:
+            BoraflowException: the agent has no answer, or took too long in the loop's own thread.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            asking = self.ask(attempt_id, what, **arguments)
+            return asyncio.run_coroutine_threadsafe(asking, self._loop).result()
+        future = self._question(attempt_id, what, **arguments)
+        latest = time.monotonic() + ANSWER_WITHIN
+        while not future.done() and not self._ended.is_set():
+            left = latest - time.monotonic()
+            if left <= 0:
+                future.cancel()
+                raise BoraflowException(
+                    f"{what} was not answered within {ANSWER_WITHIN:g} s, in which no other trigger could go on: await"
+                    " the method with an a before its name (aget, aset, adelete, aclear), which waits for as long as"
+                    " it takes"
+                )
+            with self._send_lock:
+                out = [self._sock] if self._out else []
+            _, writable, _ = select.select([self._sock], out, [], left)
+            if writable:
+                self._has_room()
+            self._receive()
+        if not future.done():
+            raise BoraflowException(f"{what} was not answered: the executor is gone")
+        return future.result()
 
     def tell(self, attempt_id: str, what: str, **arguments: Any) -> None:
         self._send({"t": "tell", "attempt_id": attempt_id, "what": what, **arguments})
@@ -384,6 +421,32 @@ class LaneComms:
 
     def mask(self, secret: str) -> None:
         self._lane.tell(self.attempt_id, "mask", secret=secret)
+
+
+class LaneStates:
+    """The part of Comms that state stores ask, for user code in any thread of the lane."""
+
+    def __init__(self, lane: Lane, attempt_id: str) -> None:
+        self._lane = lane
+        self._attempt_id = attempt_id
+
+    def get_state(self, scope: dict[str, Any], key: str) -> str | None:
+        return self._lane.ask_now(self._attempt_id, "get_state", scope=scope, key=key)
+
+    def set_state(
+        self, scope: dict[str, Any], key: str, value_json: str, retention_us: int | None
+    ) -> str:
+        return self._lane.ask_now(
+            self._attempt_id,
+            "set_state",
+            scope=scope,
+            key=key,
+            value_json=value_json,
+            retention_us=retention_us,
+        )
+
+    def delete_state(self, scope: dict[str, Any], key: str | None) -> None:
+        self._lane.ask_now(self._attempt_id, "delete_state", scope=scope, key=key)
 
 
 def run_lane(sock: socket.socket, options: WorkerOptions, root: str) -> None:

@@ -13,8 +13,10 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from typing import Any
 
+from boraflow._assets import AssetRef
 from boraflow._comms import lane_comms
 from boraflow._serde import dumps
+from boraflow._state_store import AssetStateStoreAccessors
 from boraflow.exceptions import BoraflowException
 from boraflow.model.attempt import AttemptRequest
 from boraflow.model.rows import AttemptResult
@@ -95,13 +97,14 @@ class SharedStreams:
 
 
 async def run_watcher(
-    request: AttemptRequest, comms: Any, record: Record, streams: SharedStreams
+    request: AttemptRequest, comms: Any, states: Any, record: Record, streams: SharedStreams
 ) -> AttemptResult:
     """Run a WATCH attempt's trigger again and again, until it fails or is cancelled.
 
     Args:
         request: its payload is ``{"watch": {"trigger": {"classpath", "kwargs"}, "assets": [...]}}``.
         comms: what triggers may ask: the methods of Comms as coroutines.
+        states: what state stores ask: those methods of Comms.
         record: records an event.
         streams: of the lane.
 
@@ -116,6 +119,10 @@ async def run_watcher(
         while True:
             trigger = make_trigger(watch.get("trigger") or {}, request.run.fileloc)
             trigger.task_instance = request
+            refs = [AssetRef(name=a["name"]) for a in watch.get("assets") or ()]
+            trigger.asset_state_store = AssetStateStoreAccessors(
+                refs, (), states, of="the assets that the trigger watches"
+            )
             try:
                 count = await _watch(trigger, record, streams)
             finally:

@@ -7,7 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Hashable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from boraflow._state_store import AssetStateStoreAccessors
 
 
 class TriggerEvent:
@@ -87,6 +90,10 @@ class BaseEventTrigger(BaseTrigger):
     """
 
     supports_triggerer_queue = False
+    asset_state_store: AssetStateStoreAccessors | None = None
+    """What is known of the asset from event to event, while the trigger runs: ``get``, ``set``, ``delete`` and
+    ``clear``, and with an ``a`` before the name to be awaited. Where several assets have the same watcher,
+    ``asset_state_store[asset]``."""
 
     def shared_stream_key(self) -> Hashable | None:
         """Return what names the stream that this trigger shares; None for one of its own."""

@@ -30,12 +30,17 @@ class QueueTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         print("watching", self.folder)
+        state = self.asset_state_store
+        assert state is not None
+        assert await state.aget("count") == state.get("count")
         while True:
             for message in sorted(Path(self.folder).glob("*.msg")):
                 text = message.read_text()
                 if text == "poison":
                     message.unlink()
                     raise ValueError("a message that cannot be read")
+                state.set("count", state.get("count", 0) + 1)
+                await state.aset("last", text)
                 yield TriggerEvent({"text": text, "pid": os.getpid()})
                 message.unlink()
             await asyncio.sleep(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from boraflow import (
 )
 from boraflow.exceptions import InvalidArgument
 from boraflow.model.spec import dag_from_json, to_json
+from boraflow.runtime.loader import load_file
 from boraflow.runtime.serialize import dag_to_spec
 
 A, B, C = Asset("a"), Asset("b"), Asset("c")
@@ -214,3 +216,33 @@ def test_airflow_2_looks_at_triggering_events_by_uri() -> None:
     assert list(old) == ["s3://x"]
     assert old["s3://x"][0].source_dag_run is None
     assert len(events[AssetAlias("al")]) == len(events["s3://x"]) == 1
+
+
+def test_a_watcher_with_a_secret_is_warned_of(tmp_path: Path) -> None:
+    file = tmp_path / "watch.py"
+    file.write_text(
+        """
+from boraflow import DAG, Asset, AssetWatcher, BaseEventTrigger
+
+class T(BaseEventTrigger):
+    def __init__(self, **kwargs):
+        self.kwargs = kwargs
+    def serialize(self):
+        return f"{__name__}.T", self.kwargs
+    async def run(self):
+        yield
+
+watcher = AssetWatcher("w", T(password="x", headers=[{"Authorization": "Bearer y"}], token_conn_id="c", secret=None))
+d = DAG("d", schedule=Asset("a", watchers=[watcher]))
+"""
+    )
+    loaded = load_file(file)
+    assert not loaded.errors
+    said = [str(w) for w in loaded.warnings]
+    assert len(said) == 2
+    for text, name in zip(said, ("password", "Authorization"), strict=True):
+        assert text.startswith(
+            f"watch.py:12: argument '{name}' of T, the trigger of AssetWatcher 'w', looks like a secret"
+        )
+        assert "give the trigger the conn_id" in text
+    assert str(loaded.dags["d"].warnings[0]) == said[0]

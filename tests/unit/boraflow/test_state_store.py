@@ -73,13 +73,15 @@ def test_state_of_assets() -> None:
 
 def test_wrong_uses_are_named() -> None:
     two = AssetStateStoreAccessors([A], [B], MemoryStore())
-    with pytest.raises(ValueError, match="the task has 2 inlets and outlets: say which"):
+    with pytest.raises(
+        ValueError, match="there are 2 of this task's inlets and outlets: say which"
+    ):
         two.get("k")
     with pytest.raises(KeyError, match="is not among this task's inlets and outlets"):
         two[Asset("c")]
     with pytest.raises(TypeError, match="looked up by an Asset"):
         two["a"]
-    with pytest.raises(ValueError, match="the task has 0 inlets"):
+    with pytest.raises(ValueError, match="there are 0 of this task's inlets"):
         AssetStateStoreAccessors([], [AssetAlias("x")], MemoryStore()).set("k", 1)
     state = two[A]
     with pytest.raises(ValueError, match="'k' must not be None"):

@@ -274,6 +274,17 @@ def _state_owner(
     session: Session, request: pb.ReadStateRequest | pb.WriteStateRequest
 ) -> tuple[states.Owner, str]:
     """Return whose state an open attempt may reach by a request, and how its writes are signed."""
+    watched = states.open_watch(session, request.attempt_id)
+    if watched is not None:
+        owner = states.asset_owner(session, request.asset_name, request.asset_uri)
+        if owner not in watched:
+            raise precondition(
+                "NOT_WATCHED",
+                f"attempt {request.attempt_id!r} does not watch asset {owner.name!r}: a trigger reaches the"
+                " state of what it watches only",
+                attempt_id=request.attempt_id,
+            )
+        return owner, f"watcher {watched[owner]}"
     task, actor = states.open_task(session, request.attempt_id)
     if request.asset_name or request.asset_uri:
         return states.asset_owner(session, request.asset_name, request.asset_uri), actor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -136,6 +137,18 @@ def open_task(session: Session, attempt_id: str) -> tuple[TaskOwner, str]:
             attempt_id=attempt_id,
         )
     return TaskOwner(row[0], row[1], row[2]), f"task {row[4]} {row[5]} {row[1]} {row[2]}"
+
+
+def open_watch(session: Session, attempt_id: str) -> dict[AssetOwner, str] | None:
+    """Return the assets of an open attempt that watches, with their watchers' names; None for any other attempt."""
+    row = session.row(
+        "SELECT payload_json FROM attempt WHERE attempt_id = ? AND kind = 'watch' AND outcome = ''",
+        (attempt_id,),
+    )
+    if row is None:
+        return None
+    assets = json.loads(row[0])["watch"]["assets"]
+    return {AssetOwner(one["name"], one["uri"]): one["watcher"] for one in assets}
 
 
 def find(session: Session, owner: Owner, key: str, now: int) -> StoredEntry | None:
