@@ -15,9 +15,10 @@ from typing import Any
 from boraflow.engine import partitions
 from boraflow.engine.commands import AssetConsumption
 from boraflow.engine.events import AssetsChanged, DeleteQueuedAssets
+from boraflow.engine.records import Dag
 from boraflow.engine.refusal import Refused
 from boraflow.engine.runs import create_by_assets
-from boraflow.engine.state import Dag, State
+from boraflow.engine.state import State
 from boraflow.model.asset_conditions import holds, leaves, names
 from boraflow.model.rows import AssetEventRow, AssetQueueRow
 from boraflow.model.spec import DagSpec
@@ -43,7 +44,7 @@ def _forget_unnamed(state: State, dag: Dag, condition: dict[str, Any] | None) ->
     for key, row in list(dag.asset_queue.items()):
         if condition is None or not names(condition, row):
             del dag.asset_queue[key]
-            state.drop_queued_asset(row)
+            state.changes.drop_queued_asset(row)
 
 
 def restored(state: State, dag: Dag) -> None:
@@ -84,7 +85,7 @@ def removed(state: State, dag: Dag) -> None:
     """No file defines the DAG any more, or it is deleted: it waits for nothing."""
     _forget_leaves(state, dag)
     for row in dag.asset_queue.values():
-        state.drop_queued_asset(row)
+        state.changes.drop_queued_asset(row)
     dag.asset_queue.clear()
     partitions.forget(state, dag)
 
@@ -98,7 +99,7 @@ def changed(state: State, event: AssetsChanged) -> None:
         if row.event_id in state.asset_events_seen:
             continue
         state.see_asset_event(row.event_id)
-        state.handled_asset_events.append(row.event_id)
+        state.changes.handled_asset_events.append(row.event_id)
         for dag in _consumers(state, row):
             try:
                 if not _awaits(dag, row):
@@ -146,7 +147,7 @@ def _queue(state: State, dag: Dag, row: AssetEventRow) -> None:
         pending.last = max(pending.last, row.time)
         pending.first_event_id = min(pending.first_event_id, row.event_id)
         pending.event_id = max(pending.event_id, row.event_id)
-    state.touch_queued_asset(pending)
+    state.changes.touch_queued_asset(pending)
 
 
 # --- runs ----------------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ def fire(state: State, dag: Dag) -> None:
         return  # The end of a run calls again.
     pending = list(dag.asset_queue.values())
     run_key = create_by_assets(state, dag, max(p.last for p in pending))
-    state.asset_consumptions.append(
+    state.changes.asset_consumptions.append(
         AssetConsumption(
             row.dag_id,
             run_key,
@@ -180,7 +181,7 @@ def fire(state: State, dag: Dag) -> None:
         )
     )
     for one in pending:
-        state.forget_queued_asset(one)
+        state.changes.forget_queued_asset(one)
     dag.asset_queue.clear()
 
 
@@ -203,6 +204,6 @@ def delete_queued(state: State, command: DeleteQueuedAssets) -> dict[str, Any]:
         if not dry_run:
             for row in rows:
                 del dag.asset_queue[row.name, row.uri]
-                state.drop_queued_asset(row)
+                state.changes.drop_queued_asset(row)
         count += len(rows) + partitions.forget(state, dag, asset, dry_run=dry_run)
     return {"deleted": count}

@@ -14,9 +14,10 @@ from boraflow.engine import callbacks, watchers
 from boraflow.engine.commands import CancelAttempt, CloseAttempt
 from boraflow.engine.placement import enqueue, leave, let_go
 from boraflow.engine.readiness import forget_directive, obey, wake
+from boraflow.engine.records import Attempt, Run, Task
 from boraflow.engine.retries import may_retry, retry_at
 from boraflow.engine.settings import iso, micros
-from boraflow.engine.state import Attempt, Run, State, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import (
     AWAITING_INPUT,
     DEFERRED,
@@ -84,7 +85,9 @@ def close(
         return
     if attempt.result is None and (attempt.closing is None or released):
         attempt.closing = attempt.closing or outcome
-        state.closes.append(CloseAttempt(attempt.row.attempt_id, attempt.closing, error, released))
+        state.changes.closes.append(
+            CloseAttempt(attempt.row.attempt_id, attempt.closing, error, released)
+        )
         state.later(state.settings.resend_after, _close_again, (attempt, error))
     state.queued_since.pop(attempt.row.attempt_id, None)
     state.await_no_more(attempt)
@@ -99,7 +102,7 @@ def close(
 def _cancel(state: State, attempt: Attempt, reason: str) -> None:
     if attempt.released or attempt.session is None:
         return
-    state.after.append(
+    state.changes.after.append(
         CancelAttempt(attempt.session.row.executor_id, attempt.row.attempt_id, reason)
     )
     state.later(state.settings.resend_after, _cancel_again, (attempt, reason))
@@ -114,7 +117,7 @@ def _cancel_again(state: State, about: tuple[Attempt, str]) -> None:
 def _close_again(state: State, about: tuple[Attempt, str]) -> None:
     attempt, error = about
     if attempt.result is None and attempt.closing and attempt.row.attempt_id in state.attempts:
-        state.closes.append(
+        state.changes.closes.append(
             CloseAttempt(attempt.row.attempt_id, attempt.closing, error, attempt.released)
         )
         state.later(state.settings.resend_after, _close_again, about)
@@ -195,7 +198,7 @@ def closed(state: State, result: AttemptResult, released: bool) -> None:
     attempt = state.attempts.get(attempt_id)
     if attempt is None:
         if attempt_id not in state.recent:
-            state.handled.append(attempt_id)
+            state.changes.handled.append(attempt_id)
             remember(state, attempt_id)
         return
     if attempt.seeking:
@@ -207,10 +210,10 @@ def closed(state: State, result: AttemptResult, released: bool) -> None:
         attempt.result = result
         state.queued_since.pop(attempt_id, None)
         state.await_no_more(attempt)
-        state.handled.append(attempt_id)
+        state.changes.handled.append(attempt_id)
         by_worker = result.outcome in WORKERS_WORD
         if by_worker and not released and not attempt.released:
-            state.released.append(attempt_id)
+            state.changes.released.append(attempt_id)
         task = attempt.task
         if (by_worker or released) and not attempt.released:
             # Before the fold, so that what it frees is free for what it unblocks.
@@ -547,7 +550,7 @@ def failed(state: State, task: Task, result: AttemptResult, reason: str) -> None
         callbacks.task_ended(state, task, result, "retry")
         return
     move(state, task, Cause.FAILED, reason)
-    state.tell_people(task.run, _name(task), "scheduler", "task_failed", reason)
+    state.changes.tell_people(task.run, _name(task), "scheduler", "task_failed", reason)
     callbacks.task_ended(state, task, result, "failure")
     if task.run.graph.dag.fail_fast:
         fail_fast(state, task.run, task)

@@ -14,14 +14,16 @@ from boraflow.engine import calendar
 from boraflow.engine.actions.clearing import clear_whole_run
 from boraflow.engine.actions.marking import end_run
 from boraflow.engine.actions.triggering import check_run_type
+from boraflow.engine.asking import Process, confine, spawn
 from boraflow.engine.calendar import Tick
 from boraflow.engine.commands import AskRuns
 from boraflow.engine.events import ControlBackfill, CreateBackfill
+from boraflow.engine.records import Backfill, Dag
 from boraflow.engine.refusal import Refused
 from boraflow.engine.runs import as_datetime, as_micros, create, load
 from boraflow.engine.selection import find_dag
 from boraflow.engine.settings import iso
-from boraflow.engine.state import Backfill, Dag, Process, State
+from boraflow.engine.state import State
 from boraflow.model.params import ConfError, check_conf, parse_conf
 from boraflow.model.rows import BackfillRow, Micros, RunRow
 from boraflow.model.states import (
@@ -184,7 +186,7 @@ def request(state: State, command: CreateBackfill, actor: str) -> Process:
     backfill.ticks = ticks
     state.backfills[row.backfill_id] = backfill
     dag.backfill = backfill
-    state.touch_backfill(backfill)
+    state.changes.touch_backfill(backfill)
     state.to_backfill[row.backfill_id] = backfill
     value["backfill_id"] = row.backfill_id
     return value
@@ -229,7 +231,7 @@ def control(state: State, command: ControlBackfill) -> dict[str, Any]:
             raise Refused(
                 "INVALID_ARGUMENT", "BAD_ACTION", f"a backfill cannot be told to {other!r}"
             )
-    state.touch_backfill(backfill)
+    state.changes.touch_backfill(backfill)
     return {"ok": True}
 
 
@@ -272,19 +274,21 @@ def advance(state: State, backfill: Backfill) -> None:
         if not backfill.active:
             row.state = BackfillState.COMPLETED
             row.completed_at = state.now
-            state.touch_backfill(backfill)
+            state.changes.touch_backfill(backfill)
             _forget(state, backfill)
         return
     room = row.max_active_runs - backfill.active
     if room <= 0:
         return
     backfill.asking = True
-    state.spawn(
-        state.confine(
+    spawn(
+        state,
+        confine(
+            state,
             _create_next(state, backfill, room),
             row.dag_id,
             lambda: broken(state, backfill),
-        )
+        ),
     )
 
 
@@ -317,7 +321,7 @@ def _create_next(state: State, backfill: Backfill, room: int) -> Process:
         backfill.position += 1
         row.created = backfill.position
         row.cursor = tick[0]
-        state.touch_backfill(backfill)
+        state.changes.touch_backfill(backfill)
     if again:
         yield from _clear(state, backfill, again)
     backfill.asking = False
@@ -329,7 +333,7 @@ def broken(state: State, backfill: Backfill) -> None:
     backfill.asking = False
     backfill.row.state = BackfillState.CANCELLED
     backfill.row.completed_at = state.now
-    state.touch_backfill(backfill)
+    state.changes.touch_backfill(backfill)
     _forget(state, backfill)
 
 

@@ -10,10 +10,12 @@ import re
 from datetime import datetime
 from typing import Any
 
+from boraflow.engine.asking import Process, confine, spawn
 from boraflow.engine.commands import AskRuns, AskTimetable
+from boraflow.engine.records import Dag
 from boraflow.engine.runs import as_datetime, as_micros, create
 from boraflow.engine.settings import iso
-from boraflow.engine.state import Dag, Process, State
+from boraflow.engine.state import State
 from boraflow.model.rows import Micros, RunRow
 from boraflow.model.spec import DagSpec
 from boraflow.model.states import RunState, RunType
@@ -74,7 +76,7 @@ def forget_next(state: State, dag: Dag) -> None:
     row = dag.row
     if row.next_run_after is not None:
         row.next_logical = row.next_start = row.next_end = row.next_run_after = None
-        state.touch_dag(dag)
+        state.changes.touch_dag(dag)
 
 
 def restored(state: State, dag: Dag) -> None:
@@ -120,7 +122,7 @@ def plan(state: State, dag: Dag) -> None:
     if dag.spec.max_active_runs > 0 and dag.active >= dag.spec.max_active_runs:
         return  # The end of a run calls again.
     dag.asking = True
-    state.spawn(state.confine(_create_due(state, dag), row.dag_id, lambda: broken(state, dag)))
+    spawn(state, confine(state, _create_due(state, dag), row.dag_id, lambda: broken(state, dag)))
 
 
 def _compute(state: State, dag: Dag) -> None:
@@ -132,12 +134,14 @@ def _compute(state: State, dag: Dag) -> None:
     earliest, latest = bounds(dag.spec)
     if dag.spec.timetable.kind == "custom":
         dag.asking = True
-        state.spawn(
-            state.confine(
+        spawn(
+            state,
+            confine(
+                state,
                 _ask_next(state, dag, last, earliest, latest),
                 row.dag_id,
                 lambda: broken(state, dag),
-            )
+            ),
         )
         return
     table = timetable(dag)
@@ -161,7 +165,7 @@ def _set_next(
     row = dag.row
     row.next_logical, row.next_start, row.next_end = logical, start, end
     row.next_run_after = run_after
-    state.touch_dag(dag)
+    state.changes.touch_dag(dag)
 
 
 def _ask_next(
@@ -275,7 +279,7 @@ def _create_due(state: State, dag: Dag) -> Process:
             create(state, dag, new_row)
         row.last_start, row.last_end = start, end
         row.next_logical = row.next_start = row.next_end = row.next_run_after = None
-        state.touch_dag(dag)
+        state.changes.touch_dag(dag)
         if not (spec.timetable.kind == "continuous" and dag.active):
             _compute(state, dag)
     state.to_plan[row.dag_id] = dag
@@ -310,7 +314,7 @@ def _create_partitions(
             create(state, dag, new_row)
         row.last_start, row.last_end = start, end
         row.next_logical = row.next_start = row.next_end = row.next_run_after = None
-        state.touch_dag(dag)
+        state.changes.touch_dag(dag)
         _compute(state, dag)
     state.to_plan[row.dag_id] = dag
 

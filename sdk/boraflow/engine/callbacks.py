@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from boraflow.engine.records import Attempt, Run, Task
 from boraflow.engine.settings import micros
-from boraflow.engine.state import Attempt, Run, State, Task
+from boraflow.engine.state import State
 from boraflow.model.rows import AttemptResult, AttemptRow, Micros
 from boraflow.model.states import AttemptKind, Outcome, RunState
 
@@ -99,7 +100,7 @@ def open_callback(state: State, run: Run, row: AttemptRow) -> None:
     attempt = Attempt(row, run, None)
     attempt.sequence = state.sequence + 1
     state.attempts[row.attempt_id] = attempt
-    state.new_attempts.append(row)
+    state.changes.new_attempts.append(row)
     run.callbacks += 1
     await_turn(state, attempt)
 
@@ -122,7 +123,7 @@ def _go(state: State, attempt: Attempt) -> None:
     row = attempt.row
     if '"deadline"' in row.payload_json and row.try_number == 1 and not attempt.released:
         reason = json.loads(row.payload_json).get("reason", "")
-        state.tell_people(attempt.run, "", "scheduler", "deadline_missed", reason)
+        state.changes.tell_people(attempt.run, "", "scheduler", "deadline_missed", reason)
     state.await_executor(attempt)
 
 
@@ -154,7 +155,7 @@ def ended(state: State, attempt: Attempt, result: AttemptResult) -> None:
         open_callback(state, run, again)
         return
     names = json.loads(row.payload_json or "{}").get("callbacks", [])
-    state.tell_people(
+    state.changes.tell_people(
         run,
         row.task_id,
         "scheduler",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from boraflow.engine.attempts import arm
 from boraflow.engine.events import ClockJumped
+from boraflow.engine.records import Run, Task
 from boraflow.engine.runs import arm_timeout
 from boraflow.engine.settings import micros
-from boraflow.engine.state import Run, State, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import (
     AWAITING_INPUT,
     DEFERRED,
@@ -54,7 +55,7 @@ def jumped(state: State, event: ClockJumped) -> None:
 def _move_run(state: State, run: Run, moved: int) -> None:
     if run.row.deadline is not None:
         run.row.deadline = Micros(run.row.deadline + moved)
-        state.touch_run(run)
+        state.changes.touch_run(run)
         arm_timeout(state, run)
     for task in run.tasks() + run.orphans:
         if task.row.state in _BEGUN:
@@ -75,5 +76,5 @@ def _move_task(state: State, task: Task, moved: int) -> None:
         row.wake_at = Micros(row.wake_at + moved)
         changed = True
     if changed:
-        state.touch(task)
+        state.changes.touch(task)
         arm(state, task)

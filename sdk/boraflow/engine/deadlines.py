@@ -9,11 +9,13 @@ import json
 from datetime import datetime
 from typing import Any
 
+from boraflow.engine.asking import Process, spawn
 from boraflow.engine.attempts import close
 from boraflow.engine.callbacks import open_callback
 from boraflow.engine.commands import AskRuns
+from boraflow.engine.records import Attempt, Run
 from boraflow.engine.settings import iso, micros
-from boraflow.engine.state import Attempt, Process, Run, State
+from boraflow.engine.state import State
 from boraflow.model.rows import AttemptResult, AttemptRow, Micros
 from boraflow.model.spec import DeadlineSpec
 from boraflow.model.states import RUN_FINISHED, AttemptKind, Outcome
@@ -23,7 +25,7 @@ def arm(state: State, run: Run) -> None:
     """A run was created: set its deadlines."""
     for index, alert in enumerate(run.graph.dag.deadlines):
         if alert.reference == "average_runtime":
-            state.spawn(_arm_average(state, run, index, alert))
+            spawn(state, _arm_average(state, run, index, alert))
             continue
         if alert.reference == "custom":
             _ask_worker(state, run, index)

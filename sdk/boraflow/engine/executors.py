@@ -8,9 +8,10 @@ from typing import Any
 from boraflow.engine.attempts import close, forget, release
 from boraflow.engine.commands import CancelAttempt, DrainSession
 from boraflow.engine.events import DrainExecutor, ExecutorAttached, ExecutorSeen
+from boraflow.engine.records import Attempt, Session
 from boraflow.engine.refusal import Refused
 from boraflow.engine.settings import micros
-from boraflow.engine.state import Attempt, Session, State
+from boraflow.engine.state import State
 from boraflow.model.rows import Micros
 from boraflow.model.states import LANE_KINDS, ExecutorState, Outcome
 
@@ -37,7 +38,7 @@ def attached(state: State, event: ExecutorAttached) -> None:
         session.draining = session.draining or row.state == ExecutorState.DRAINING
     session.row.lease_until = session.lease_until
     session.row.state = ExecutorState.DRAINING if session.draining else ExecutorState.ONLINE
-    state.touch_executor(session)
+    state.changes.touch_executor(session)
     for attempt in tuple(session.attempts.values()):
         if attempt.row.attempt_id in held:
             continue
@@ -45,7 +46,7 @@ def attached(state: State, event: ExecutorAttached) -> None:
             continue  # Its assignment goes out after the commit, on this connection.
         if attempt.result is not None:
             # Closed, and it holds it no more: gone.
-            state.released.append(attempt.row.attempt_id)
+            state.changes.released.append(attempt.row.attempt_id)
             release(state, attempt)
             forget(state, attempt)
         else:
@@ -59,7 +60,7 @@ def attached(state: State, event: ExecutorAttached) -> None:
             reason = "it was closed"
         else:
             continue
-        state.after.append(CancelAttempt(row.executor_id, attempt_id, reason))
+        state.changes.after.append(CancelAttempt(row.executor_id, attempt_id, reason))
 
 
 def _superseded(state: State, old: Session, new: Session, held: set[str]) -> None:
@@ -81,21 +82,21 @@ def _hand_over(state: State, attempt: Attempt, old: Session, new: Session) -> No
         old.used -= 1
         new.used += 1
     attempt.row = replace(attempt.row, executor_id=new.row.executor_id)
-    state.new_attempts.append(attempt.row)
+    state.changes.new_attempts.append(attempt.row)
 
 
 def _lose(state: State, session: Session, why: str) -> None:
     """A session's process tree is gone, and all it held with it."""
     for attempt in tuple(session.attempts.values()):
         if attempt.result is not None:
-            state.released.append(attempt.row.attempt_id)
+            state.changes.released.append(attempt.row.attempt_id)
             release(state, attempt)
             forget(state, attempt)
         else:
             close(state, attempt, Outcome.LOST, why, released=True)
     session.connected = False
     session.row.state = ExecutorState.OFFLINE
-    state.touch_executor(session)
+    state.changes.touch_executor(session)
     state.sessions.pop(session.row.executor_id, None)
 
 
@@ -120,7 +121,7 @@ def seen(state: State, event: ExecutorSeen) -> None:
         or session.lease_until - row.lease_until > 20 * micros(state.settings.lease_term)
     ):
         row.lease_until = session.lease_until
-        state.touch_executor(session)
+        state.changes.touch_executor(session)
 
 
 def detached(state: State, executor_id: str) -> None:
@@ -148,8 +149,8 @@ def drain(state: State, command: DrainExecutor) -> dict[str, Any]:
     if session.draining != command.drain:
         session.draining = command.drain
         session.row.state = ExecutorState.DRAINING if command.drain else ExecutorState.ONLINE
-        state.touch_executor(session)
-    state.after.append(DrainSession(session.row.executor_id, command.drain))
+        state.changes.touch_executor(session)
+    state.changes.after.append(DrainSession(session.row.executor_id, command.drain))
     return {"ok": True}
 
 

@@ -6,11 +6,14 @@ import json
 from typing import Any
 
 from boraflow.engine import hitl, mapping, past, readiness, selection
+from boraflow.engine.asking import Process
 from boraflow.engine.events import Explain
+from boraflow.engine.limits import limits_of
 from boraflow.engine.placement import matches, takes_work
+from boraflow.engine.records import Run, Session, Task
 from boraflow.engine.refusal import Refused
 from boraflow.engine.settings import iso
-from boraflow.engine.state import Process, Run, Session, State, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import FINISHED
 from boraflow.model.graph import Relation
 from boraflow.model.states import BackfillState, RunState, TaskState
@@ -254,7 +257,7 @@ def _placement(state: State, task: Task, answer: _Answer) -> None:
             pool.free >= spec.pool_slots,
             f"pool {spec.pool!r} has {taken} of {total} slots in use, it needs {spec.pool_slots}",
         )
-    for limit in state.limits_of(nr):
+    for limit in limits_of(state, nr):
         answer.add(limit.name, limit.used < limit.cap, f"{limit.used} of {limit.cap} are running")
     cap = state.settings.parallelism
     if cap > 0:

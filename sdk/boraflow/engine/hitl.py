@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from boraflow.engine.asking import Process
 from boraflow.engine.attempts import resume_asked
 from boraflow.engine.events import RespondHitl
+from boraflow.engine.records import Run, Task
 from boraflow.engine.refusal import Refused
 from boraflow.engine.selection import check_tasks, find_dag, find_run
 from boraflow.engine.settings import iso
-from boraflow.engine.state import Process, Run, State, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import AWAITING_INPUT, QUEUED, RUNNING, Cause
 from boraflow.model.params import ConfError, check_conf, parse_conf
 

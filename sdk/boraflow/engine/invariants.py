@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from boraflow.engine.state import DONE, Gate, Limit, NodeRun, Pool, State, Task
+from boraflow.engine.gates import DONE, Gate
+from boraflow.engine.limits import Limit, limits_of
+from boraflow.engine.records import NodeRun, Pool, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import (
     AWAITING_INPUT,
     CATEGORY,
@@ -194,7 +197,7 @@ def _check_limits(state: State) -> None:
                     spec = nr.node.spec
                     if task.row.state is DEFERRED:
                         deferred[spec.pool] = deferred.get(spec.pool, 0) + spec.pool_slots
-                    for limit in state.limits_of(nr)[1:]:
+                    for limit in limits_of(state, nr)[1:]:
                         used[id(limit)] = used.get(id(limit), 0) + 1
     for key, limit in limits.items():
         assert limit.used == used.get(key, 0), f"{limit.name}: {limit.used} used"

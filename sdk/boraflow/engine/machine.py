@@ -30,7 +30,9 @@ from boraflow.engine import (
     watchers,
 )
 from boraflow.engine.actions import clearing, deleting, marking, pausing, triggering
-from boraflow.engine.commands import AskRuns, Commit, Ready, Reply
+from boraflow.engine.asking import Process, spawn
+from boraflow.engine.changes import copy_task
+from boraflow.engine.commands import AskRuns, Ready, Reply
 from boraflow.engine.events import (
     Answered,
     AssetsChanged,
@@ -65,9 +67,11 @@ from boraflow.engine.events import (
     Tick,
     TriggerRun,
 )
+from boraflow.engine.limits import deferral_changed, limits_of
+from boraflow.engine.records import Attempt, Dag, Pool, Run, Session, Task
 from boraflow.engine.refusal import Refused
 from boraflow.engine.settings import EngineSettings, micros
-from boraflow.engine.state import Attempt, Dag, Pool, Process, Run, Session, State, Task, copy_task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import (
     AWAITING_INPUT,
     DEFERRED,
@@ -76,7 +80,7 @@ from boraflow.engine.transitions import (
     RUNNING,
     SCHEDULED,
 )
-from boraflow.model.rows import AttemptRow, DagRow, Micros, RunRow, TaskRow
+from boraflow.model.rows import AttemptRow, DagRow, Micros, TaskRow
 from boraflow.model.states import RUN_FINISHED, AttemptKind, Outcome, RunState
 
 _REMEMBERED_COMMANDS = 1000
@@ -127,14 +131,16 @@ class Engine:
         state.now = max(state.now, now)
         self._fire()
         self._settle()
-        new_runs, changed_runs = self._collect_runs()
+        changes, sequence = state.changes, state.sequence + 1
+        # Runs are copied before work is handed out: assignments refer to the copies.
+        new_runs, changed_runs = changes.collect_runs(sequence)
         placement.place(state)
-        commit = self._collect(new_runs, changed_runs)
-        out = Ready(None, state.after, state.asks_out)
-        if not commit.empty() or state.after:
+        commit = changes.collect(sequence, new_runs, changed_runs)
+        out = Ready(None, changes.after, state.asks_out)
+        if not commit.empty() or changes.after:
             state.sequence = commit.sequence
             out.commit = commit
-        state.after = []
+        changes.after = []
         state.asks_out = []
         return out
 
@@ -219,82 +225,6 @@ class Engine:
                 watchers.settle(state)
                 continue
             return
-
-    # --- the commit ------------------------------------------------------------------------------
-
-    def _collect_runs(self) -> tuple[list[RunRow], list[RunRow]]:
-        """Copy changed runs, before work is handed out: assignments refer to the copies."""
-        state = self.state
-        new: list[RunRow] = []
-        changed: list[RunRow] = []
-        for run in state.dirty_runs:
-            run.dirty = False
-            run.row.row_version += 1
-            run.shared = replace(run.row)
-            if run.finish_sequence is not None:
-                run.finish_sequence = state.sequence + 1
-            if run.new:
-                run.new = False
-                new.append(run.shared)
-            else:
-                changed.append(run.shared)
-        state.dirty_runs.clear()
-        return new, changed
-
-    def _collect(self, new_runs: list[RunRow], changed_runs: list[RunRow]) -> Commit:
-        state = self.state
-        commit = Commit(state.sequence + 1, new_runs=new_runs, runs=changed_runs)
-        new_tasks = commit.new_tasks
-        tasks = commit.tasks
-        for task in state.dirty_tasks:
-            task.dirty = False
-            if task.dropped:
-                continue
-            row = task.row
-            row.row_version += 1
-            if task.run.finish_sequence is not None:
-                task.run.finish_sequence = commit.sequence
-            if task.new:
-                task.new = False
-                new_tasks.append(copy_task(row))
-            else:
-                tasks.append(copy_task(row))
-        state.dirty_tasks.clear()
-        for dag in state.dirty_dags:
-            dag.dirty = False
-            dag.row.row_version += 1
-            commit.dags.append(replace(dag.row))
-        state.dirty_dags.clear()
-        for backfill in state.dirty_backfills:
-            backfill.dirty = False
-            backfill.row.row_version += 1
-            commit.backfills.append(replace(backfill.row))
-        state.dirty_backfills.clear()
-        commit.executors = list(state.executors.values())
-        state.executors = {}
-        commit.dropped_tasks, state.dropped = state.dropped, []
-        commit.new_attempts, state.new_attempts = state.new_attempts, []
-        commit.handled, state.handled = state.handled, []
-        commit.released, state.released = state.released, []
-        commit.closes, state.closes = state.closes, []
-        commit.replies, state.replies = state.replies, []
-        commit.story, state.story = state.story, []
-        if state.handled_asset_events or state.dropped_asset_queue:
-            commit.handled_asset_events, state.handled_asset_events = state.handled_asset_events, []
-            commit.dropped_asset_queue = list(state.dropped_asset_queue)
-            state.dropped_asset_queue = {}
-        if state.asset_consumptions or state.asset_queue:
-            commit.asset_consumptions, state.asset_consumptions = state.asset_consumptions, []
-            commit.asset_queue = [replace(row) for row in state.asset_queue.values()]
-            state.asset_queue = {}
-        if state.partition_events or state.dropped_partition_events or state.partition_consumptions:
-            commit.partition_events = list(state.partition_events.values())
-            state.partition_events = {}
-            commit.dropped_partition_events = list(state.dropped_partition_events)
-            state.dropped_partition_events = {}
-            commit.partition_consumptions = state.partition_consumptions
-            state.partition_consumptions = []
-        return commit
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -405,13 +335,13 @@ class Engine:
         known = self._answered.get(event.command_id, self)
         if known is not self:
             if isinstance(known, Reply):
-                self.state.replies.append(replace(known))
+                self.state.changes.replies.append(replace(known))
             return
         self._answered[event.command_id] = None
         if len(self._answered) > _REMEMBERED_COMMANDS:
             oldest = next(iter(self._answered))
             del self._answered[oldest]
-        self.state.spawn(self._carry_out(event))
+        spawn(self.state, self._carry_out(event))
 
     def _carry_out(self, event: Requested) -> Process:
         reply = Reply(event.command_id)
@@ -431,7 +361,7 @@ class Engine:
             reply.message = f"the scheduler could not do it: {type(err).__name__}: {err}"
         if event.command_id in self._answered:
             self._answered[event.command_id] = reply
-        self.state.replies.append(reply)
+        self.state.changes.replies.append(reply)
 
     def _dispatch(self, event: Requested) -> Process | dict[str, Any]:
         state, actor = self.state, event.actor
@@ -536,7 +466,7 @@ class Engine:
                         state, attempt, Outcome.LOST, "its executor is gone", released=True
                     )
                 else:
-                    state.released.append(row.attempt_id)
+                    state.changes.released.append(row.attempt_id)
 
     def _restore_runs(self, snapshot: Snapshot) -> None:
         state = self.state
@@ -564,12 +494,12 @@ class Engine:
                 attempt.pool = state.pool(spec.pool)
                 attempt.slots = spec.pool_slots
                 attempt.pool.used += spec.pool_slots
-                attempt.limits = state.limits_of(task.nr)
+                attempt.limits = limits_of(state, task.nr)
                 for limit in attempt.limits:
                     limit.used += 1
             for task in run.tasks():
                 if task.row.state in (DEFERRED, AWAITING_INPUT):
-                    state.deferral_changed(task, True, pooled=task.row.state is DEFERRED)
+                    deferral_changed(state, task, True, pooled=task.row.state is DEFERRED)
             if run.row.state is RunState.QUEUED:
                 runs.queue(state, run)
             elif run.row.state is RunState.RUNNING:
@@ -633,7 +563,7 @@ def _seek_run(state: State, attempt: Attempt) -> Process:
 
 
 def _seek_again(state: State, attempt: Attempt) -> None:
-    state.spawn(_seek_run(state, attempt))
+    spawn(state, _seek_run(state, attempt))
 
 
 def _unfolded(attempt: Attempt) -> bool:

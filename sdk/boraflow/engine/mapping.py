@@ -8,7 +8,9 @@ its map index is the position of that path: with inner length k, outer index i o
 
 from __future__ import annotations
 
-from boraflow.engine.state import Gate, NodeRun, Run, State, Task
+from boraflow.engine.gates import Gate
+from boraflow.engine.records import NodeRun, Run, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import CATEGORY, NONE, SUCCESS, Cause, move
 from boraflow.model.graph import Node
 from boraflow.model.rows import TaskRow
@@ -148,7 +150,7 @@ def new_task(state: State, nr: NodeRun, map_index: int, path: tuple[int, ...]) -
     run.waiting += 1
     run.unfinished += 1
     task.dirty = True
-    state.dirty_tasks.append(task)
+    state.changes.dirty_tasks.append(task)
     return task
 
 
@@ -174,7 +176,7 @@ def _drop(state: State, nr: NodeRun, task: Task) -> None:
     task.dropped = True
     task.token = 0
     if not task.new:
-        state.dropped.append(task.row.key)
+        state.changes.dropped.append(task.row.key)
     nr.waiting -= 1
     nr.unfinished -= 1
     nr.run.waiting -= 1

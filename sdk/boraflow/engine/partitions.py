@@ -15,9 +15,10 @@ from hashlib import sha256
 from typing import Any
 
 from boraflow.engine.commands import PartitionConsumption, StoryEntry
+from boraflow.engine.records import Dag
 from boraflow.engine.refusal import Refused
 from boraflow.engine.runs import as_datetime, as_micros, create_by_assets
-from boraflow.engine.state import Dag, State
+from boraflow.engine.state import State
 from boraflow.model.asset_conditions import assets_of, holds, leaves
 from boraflow.model.partitions import MAX_KEY, PartitionMapping, RollupMapper, as_keys, progress
 from boraflow.model.rows import AssetEventRow, Micros, PartitionEventRow
@@ -92,7 +93,7 @@ def pend(state: State, dag: Dag, row: AssetEventRow) -> None:
             _warn_unreachable(state, dag, pending)
         dag.pending_partitions.setdefault(key, {})[row.event_id] = pending
         dag.due_partitions[key] = None
-        state.partition_events[pending.key] = pending
+        state.changes.partition_events[pending.key] = pending
 
 
 def _warn_unreachable(state: State, dag: Dag, row: PartitionEventRow) -> None:
@@ -115,7 +116,7 @@ def _warn_unreachable(state: State, dag: Dag, row: PartitionEventRow) -> None:
 
 
 def _tell(state: State, dag: Dag, action: str, detail: str) -> None:
-    state.story.append(StoryEntry(dag.row.dag_id, "", "", "scheduler", action, detail))
+    state.changes.story.append(StoryEntry(dag.row.dag_id, "", "", "scheduler", action, detail))
 
 
 def published(state: State, dag: Dag, before: DagSpec | None) -> None:
@@ -143,7 +144,7 @@ def drop(state: State, dag: Dag, key: str) -> int:
     dag.due_partitions.pop(key, None)
     rows = dag.pending_partitions.pop(key)
     for row in rows.values():
-        state.drop_partition_event(row)
+        state.changes.drop_partition_event(row)
     return len(rows)
 
 
@@ -161,7 +162,7 @@ def _forget_key(state: State, dag: Dag, key: str, asset: str, dry_run: bool) -> 
         return drop(state, dag, key)
     for row in gone:
         del rows[row.event_id]
-        state.drop_partition_event(row)
+        state.changes.drop_partition_event(row)
     return len(gone)
 
 
@@ -226,13 +227,13 @@ def _create(state: State, dag: Dag, key: str, rows: list[PartitionEventRow]) -> 
     row = dag.row
     run_after = max(r.time for r in rows)
     run_key = create_by_assets(state, dag, run_after, key, _date(state, dag, key, rows))
-    state.partition_consumptions.append(
+    state.changes.partition_consumptions.append(
         PartitionConsumption(row.dag_id, key, run_key, tuple(r.event_id for r in rows))
     )
     del dag.pending_partitions[key]
     dag.due_partitions.pop(key, None)
     for one in rows:
-        state.forget_partition_event(one)
+        state.changes.forget_partition_event(one)
 
 
 def _date(state: State, dag: Dag, key: str, rows: list[PartitionEventRow]) -> Micros | None:

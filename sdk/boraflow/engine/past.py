@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from boraflow.engine.asking import ask_shell
 from boraflow.engine.commands import AskPrevious
-from boraflow.engine.state import Dag, Previous, Run, State, Task
+from boraflow.engine.records import Dag, Previous, Run, Task
+from boraflow.engine.state import State
 from boraflow.model.states import RUN_FINISHED, SUCCESS_STATES, TaskState
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def _ask(state: State, run: Run) -> None:
         run.graph.past_tasks,
         run.graph.dag.catchup,
     )
-    state.ask(ask, lambda answer: _answered(state, run, prev, answer))
+    ask_shell(state, ask, lambda answer: _answered(state, run, prev, answer))
 
 
 def _answered(state: State, run: Run, prev: Previous, answer: Answered) -> None:

@@ -13,8 +13,10 @@ import json
 from dataclasses import replace
 
 from boraflow.engine.commands import AssignAttempt
+from boraflow.engine.limits import limits_of, wake
+from boraflow.engine.records import Attempt, Entry, Lane, NodeRun, Session, Task
 from boraflow.engine.settings import micros
-from boraflow.engine.state import Attempt, Entry, Lane, NodeRun, Session, State, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import DEFERRED, SCHEDULED, Cause, move
 from boraflow.model.rows import AttemptRow, Micros, RunRow
 from boraflow.model.states import LANE_KINDS, AttemptKind, RunState
@@ -61,7 +63,7 @@ def leave(state: State, task: Task) -> None:
         return
     for limit in nr.limits:
         for lane in nr.lanes:
-            state.wake(limit, lane)
+            wake(state, limit, lane)
 
 
 def _lanes(state: State, nr: NodeRun) -> tuple[Lane, ...]:
@@ -217,23 +219,23 @@ def _place_or_park(state: State, room: _Round, lane: Lane, entry: Entry) -> None
         run.parked.append(task)
         if task.nr is not None and task.nr.limits is not None:
             for limit in task.nr.limits:
-                state.wake(limit, lane)
+                wake(state, limit, lane)
         return
     nr = task.nr
     assert nr is not None
-    limits = () if lane.waits else state.limits_of(nr)
+    limits = () if lane.waits else limits_of(state, nr)
     for limit in limits:
         if limit.used >= limit.cap:
             heapq.heappush(limit.parked.setdefault(lane, []), entry)
             for other in limits:
                 if other is not limit:
-                    state.wake(other, lane)
+                    wake(state, other, lane)
             return
     session = room.take(lane.queue, lane.executor, waits=lane.waits)
     _open(state, task, lane, session, limits)
     for limit in limits:
         if limit.parked:
-            state.wake(limit, lane)
+            wake(state, limit, lane)
 
 
 def _open(
@@ -291,14 +293,14 @@ def _open(
         attempt.queued_until = row.deadline
         state.queued_since[attempt_row.attempt_id] = attempt
     else:
-        state.touch(task)
+        state.changes.touch(task)
     row.attempt_id = attempt_row.attempt_id
     task.attempt = attempt
     task.token = 0
     state.attempts[attempt_row.attempt_id] = attempt
-    state.new_attempts.append(attempt_row)
+    state.changes.new_attempts.append(attempt_row)
     attempt.sequence = state.sequence + 1
-    state.after.append(
+    state.changes.after.append(
         AssignAttempt(
             session.row.executor_id,
             attempt_row,
@@ -348,7 +350,7 @@ def let_go(state: State, attempt: Attempt) -> None:
     for limit in attempt.limits:
         limit.used -= 1
         if limit.parked:
-            state.wake(limit)
+            wake(state, limit)
 
 
 def _place_watches(state: State, room: _Round) -> None:
@@ -378,7 +380,7 @@ def _place_watches(state: State, room: _Round) -> None:
         state.attempts[row.attempt_id] = attempt
         attempt.queued_until = Micros(state.now + micros(state.settings.queued_timeout))
         state.queued_since[row.attempt_id] = attempt
-        state.new_attempts.append(row)
+        state.changes.new_attempts.append(row)
         # It is of no run: what its code sees of one is the DAG that it comes from.
         run = RunRow(
             row.attempt_id,
@@ -389,7 +391,7 @@ def _place_watches(state: State, room: _Round) -> None:
             run_after=state.now,
         )
         environment = next((t.environment for t in dag.spec.tasks), None)
-        state.after.append(
+        state.changes.after.append(
             AssignAttempt(
                 session.row.executor_id, row, run, dag.spec.fileloc, 0, None, None, environment
             )
@@ -428,15 +430,15 @@ def _place_callback(state: State, attempt: Attempt, session: Session) -> None:
     attempt.queued_until = Micros(state.now + micros(state.settings.queued_timeout))
     state.queued_since[row.attempt_id] = attempt
     # A row that waited in this very commit is replaced rather than sent twice.
-    for i, pending in enumerate(state.new_attempts):
+    for i, pending in enumerate(state.changes.new_attempts):
         if pending.attempt_id == row.attempt_id:
-            state.new_attempts[i] = row
+            state.changes.new_attempts[i] = row
             break
     else:
-        state.new_attempts.append(row)
+        state.changes.new_attempts.append(row)
     run = attempt.run
     assert run is not None
-    state.after.append(
+    state.changes.after.append(
         AssignAttempt(
             session.row.executor_id, row, run.shared, run.graph.dag.fileloc, 0, None, None, None
         )

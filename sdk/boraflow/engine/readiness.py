@@ -10,8 +10,10 @@ import json
 from enum import IntEnum
 
 from boraflow.engine import mapping, past
+from boraflow.engine.gates import DONE, Gate
 from boraflow.engine.placement import enqueue, leave
-from boraflow.engine.state import DONE, Gate, NodeRun, State, Task
+from boraflow.engine.records import NodeRun, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import NONE, SUCCESS, Cause, move
 from boraflow.model.graph import Node, Relation
 from boraflow.model.states import RunState, TaskState, TriggerRule

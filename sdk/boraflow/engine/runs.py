@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 from boraflow.engine import callbacks, deadlines, mapping, past, watchers
 from boraflow.engine.attempts import end
+from boraflow.engine.gates import Gate
 from boraflow.engine.placement import unpark
+from boraflow.engine.records import Attempt, Backfill, Dag, NodeRun, Run, Task
 from boraflow.engine.settings import iso, micros
-from boraflow.engine.state import Attempt, Backfill, Dag, Gate, NodeRun, Run, State, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import CATEGORY, FINISHED, NONE, Cause
 from boraflow.model.graph import Node
 from boraflow.model.rows import Micros, RunRow, TaskRow
@@ -72,7 +74,7 @@ def create(state: State, dag: Dag, row: RunRow, backfill: Backfill | None = None
         else:
             mapping.new_task(state, nr, -1, ())
     _build_gates(run, fresh=True)
-    state.touch_run(run)
+    state.changes.touch_run(run)
     queue(state, run)
     deadlines.arm(state, run)
     past.created(state, dag, run)
@@ -312,7 +314,7 @@ def _start(state: State, run: Run) -> None:
         run.backfill.running += 1
     else:
         run.dag.running += 1
-    state.touch_run(run)
+    state.changes.touch_run(run)
     arm_timeout(state, run)
     callbacks.tell_listeners(state, run)
     wake_up(state, run)
@@ -326,7 +328,7 @@ def arm_timeout(state: State, run: Run) -> None:
         return
     if row.deadline is None:
         row.deadline = Micros(row.start_date + micros(timeout))
-        state.touch_run(run)
+        state.changes.touch_run(run)
     state.at(row.deadline, _timed_out, run)
 
 
@@ -404,7 +406,7 @@ def finish(
         if row.state is not outcome or row.reason != reason:
             row.state = outcome
             row.reason = reason
-            state.touch_run(run)
+            state.changes.touch_run(run)
         return
     dag = run.dag
     row.state = outcome
@@ -412,12 +414,12 @@ def finish(
     if row.start_date is None:
         row.start_date = state.now
     row.end_date = state.now
-    state.touch_run(run)
+    state.changes.touch_run(run)
     leave_active(state, run, was)
     _count_failures(state, run, outcome)
     if not by_hand:
         if outcome is RunState.FAILED:
-            state.tell_people(run, "", "scheduler", "run_failed", reason)
+            state.changes.tell_people(run, "", "scheduler", "run_failed", reason)
         callbacks.run_finished(state, run)
     callbacks.tell_listeners(state, run)
     if outcome is RunState.SUCCESS:
@@ -450,16 +452,16 @@ def _count_failures(state: State, run: Run, outcome: RunState) -> None:
     if outcome is RunState.SUCCESS:
         if failures:
             dag.row.consecutive_failures = 0
-            state.touch_dag(dag)
+            state.changes.touch_dag(dag)
         return
     if most <= 0:
         return
     dag.row.consecutive_failures = failures + 1
-    state.touch_dag(dag)
+    state.changes.touch_dag(dag)
     if failures + 1 >= most and not dag.row.paused:
         dag.row.paused = True
         watchers.moved(state, dag.row.dag_id)
-        state.tell_people(
+        state.changes.tell_people(
             run, "", "scheduler", "dag_paused", f"{failures + 1} runs failed in a row"
         )
 
@@ -469,7 +471,7 @@ def take_files(state: State, run: Run) -> None:
     newest = state.manifests.get(run.dag.row.bundle, run.row.manifest)
     if run.row.manifest != newest:
         run.row.manifest = newest
-        state.touch_run(run)
+        state.changes.touch_run(run)
 
 
 def requeue(state: State, run: Run) -> None:
@@ -488,7 +490,7 @@ def requeue(state: State, run: Run) -> None:
         queue(state, run)
     elif row.reason in ENDING:
         row.reason = ""
-    state.touch_run(run)
+    state.changes.touch_run(run)
 
 
 def forget_landed(state: State) -> None:

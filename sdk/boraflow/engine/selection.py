@@ -13,11 +13,12 @@ from boraflow.engine.commands import AskRuns
 from boraflow.engine.events import (
     Answered,
 )
+from boraflow.engine.records import Dag, Run
 from boraflow.engine.refusal import Refused
 from boraflow.engine.runs import (
     load,
 )
-from boraflow.engine.state import Dag, Run, State
+from boraflow.engine.state import State
 from boraflow.model.graph import Node
 from boraflow.model.rows import Micros, TaskRow
 from boraflow.model.states import RUN_FINISHED

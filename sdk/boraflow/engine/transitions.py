@@ -9,10 +9,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from boraflow.engine.limits import deferral_changed
 from boraflow.model.states import FINISHED, TaskState
 
 if TYPE_CHECKING:
-    from boraflow.engine.state import State, Task
+    from boraflow.engine.records import Task
+    from boraflow.engine.state import State
 
 NONE = TaskState.NONE
 SCHEDULED = TaskState.SCHEDULED
@@ -141,7 +143,7 @@ def move(state: State, task: Task, cause: Cause, reason: str = "") -> TaskState:
     state.log.append((state.now, row.run_key, row.task_id, row.map_index, old, new, cause))
     if not task.dirty:
         task.dirty = True
-        state.dirty_tasks.append(task)
+        state.changes.dirty_tasks.append(task)
     count_state(state, task, old, new)
     return new
 
@@ -170,9 +172,9 @@ def count_state(state: State, task: Task, old: TaskState, new: TaskState) -> Non
     if was != now:
         _count_downstream(state, task, was, now)
     if old is DEFERRED or new is DEFERRED:
-        state.deferral_changed(task, new is DEFERRED)
+        deferral_changed(state, task, new is DEFERRED)
     elif old is AWAITING_INPUT or new is AWAITING_INPUT:
-        state.deferral_changed(task, new is AWAITING_INPUT, pooled=False)
+        deferral_changed(state, task, new is AWAITING_INPUT, pooled=False)
     if run.successors:
         state.past_changed.append(task)
     if run.waiting == run.unfinished:

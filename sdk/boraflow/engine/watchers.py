@@ -15,8 +15,9 @@ import json
 from typing import Any
 
 from boraflow.engine.commands import StoryEntry
+from boraflow.engine.records import Attempt, Dag, Watch
 from boraflow.engine.settings import micros
-from boraflow.engine.state import Attempt, Dag, State, Watch
+from boraflow.engine.state import State
 from boraflow.model.asset_conditions import watches as watches_of
 from boraflow.model.rows import AttemptResult, Micros
 from boraflow.model.states import AttemptKind, Outcome
@@ -139,7 +140,7 @@ def ended(state: State, attempt: Attempt, result: AttemptResult) -> None:
     watch.failures = min(watch.failures + 1, 20)
     watch.due = Micros(state.now + micros(delay))
     names = ", ".join(a["watcher"] for a in watch.payload.get("assets") or ())
-    state.story.append(
+    state.changes.story.append(
         StoryEntry(
             str(watch.payload.get("dag_id") or ""),
             "",

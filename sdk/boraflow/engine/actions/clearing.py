@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from boraflow.engine.actions.latest import move_to_latest
+from boraflow.engine.asking import Process
 from boraflow.engine.attempts import clear_row, stop
 from boraflow.engine.events import ClearTasks
 from boraflow.engine.placement import leave
+from boraflow.engine.records import Dag, NodeRun, Run, Task
 from boraflow.engine.refusal import Refused
 from boraflow.engine.runs import requeue, wake_up
 from boraflow.engine.selection import check_tasks, find_dag, find_runs, select, with_neighbours
-from boraflow.engine.state import Dag, NodeRun, Process, Run, State, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import (
     AWAITING_INPUT,
     DEFERRED,
@@ -71,7 +73,7 @@ def _clear_run(state: State, run: Run, command: ClearTasks, actor: str) -> list[
         return affected
     clear_tasks(state, run, tasks)
     names = ", ".join(sorted({t.row.task_id for t in tasks})[:20])
-    state.tell_people(run, names if len(tasks) == 1 else "", actor, "clear", names)
+    state.changes.tell_people(run, names if len(tasks) == 1 else "", actor, "clear", names)
     return affected
 
 
@@ -121,7 +123,7 @@ def clear_whole_run(state: State, run: Run, actor: str) -> None:
     """Clear every instance of a run."""
     tasks = [t for nr in run.nodes for t in _clearable(nr)]
     clear_tasks(state, run, tasks)
-    state.tell_people(run, "", actor, "clear", "all tasks")
+    state.changes.tell_people(run, "", actor, "clear", "all tasks")
 
 
 def clear_tasks(state: State, run: Run, tasks: list[Task]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from boraflow.engine import assets, past, watchers
+from boraflow.engine.asking import Process
 from boraflow.engine.events import DeleteDag, DeleteRun
 from boraflow.engine.placement import leave
+from boraflow.engine.records import Run
 from boraflow.engine.refusal import Refused
 from boraflow.engine.runs import forget
 from boraflow.engine.selection import find_dag, find_run
-from boraflow.engine.state import Process, Run, State
+from boraflow.engine.state import State
 from boraflow.model.states import RUN_FINISHED
 
 
@@ -46,8 +48,8 @@ def _drop_run(state: State, run: Run) -> None:
     forget(state, run)
     run.parked.clear()
     run.dirty = True  # Nothing more is written.
-    if run in state.dirty_runs:
-        state.dirty_runs.remove(run)
+    if run in state.changes.dirty_runs:
+        state.changes.dirty_runs.remove(run)
 
 
 def delete_run(state: State, command: DeleteRun) -> Process:

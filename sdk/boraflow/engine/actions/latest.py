@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from boraflow.engine import past
 from boraflow.engine.attempts import arm, clear_row, stop
+from boraflow.engine.limits import deferral_changed, limits_of, wake
 from boraflow.engine.mapping import literal_paths
 from boraflow.engine.placement import leave
+from boraflow.engine.records import Run, Task
 from boraflow.engine.runs import fill, fits, wake_up
-from boraflow.engine.state import Run, State, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import AWAITING_INPUT, DEFERRED, NONE, REMOVED, SCHEDULED
 from boraflow.model.rows import TaskRow
 from boraflow.model.states import RunState
@@ -25,7 +27,7 @@ def move_to_latest(state: State, run: Run) -> list[str]:
     expanded = {t.row.task_id for t in old if t.row.map_index >= 0}
     for task in old:
         if task.row.state in (DEFERRED, AWAITING_INPUT):
-            state.deferral_changed(task, False, pooled=task.row.state is DEFERRED)
+            deferral_changed(state, task, False, pooled=task.row.state is DEFERRED)
     for task in old:
         row = task.row
         rows.append(row)
@@ -36,7 +38,7 @@ def move_to_latest(state: State, run: Run) -> list[str]:
             row.end_date = row.end_date or state.now
             row.state = REMOVED
             row.reason = "its task is no longer in the DAG"
-            state.touch(task)
+            state.changes.touch(task)
     for tasks in present.values():
         # Back in the DAG; of a mapped task one stands for all until its length is known.
         if all(t.row.state is REMOVED for t in tasks):
@@ -44,7 +46,7 @@ def move_to_latest(state: State, run: Run) -> list[str]:
             clear_row(first)
             first.row.state = NONE
             first.row.reason = ""
-            state.touch(first)
+            state.changes.touch(first)
     added = [n for n in graph.nodes if n.task_id not in present]
     fresh: set[int] = set()
     for node in added:
@@ -68,19 +70,19 @@ def move_to_latest(state: State, run: Run) -> list[str]:
     for task in run.tasks() + run.orphans:
         before = kept.get(id(task.row))
         if before is None or before.dirty:
-            state.touch(task)
+            state.changes.touch(task)
         task.new = before is None or before.new
         if before is not None:
             task.requeues = before.requeues
         _take_limits(state, task)
         if task.row.state in (DEFERRED, AWAITING_INPUT):
-            state.deferral_changed(task, True, pooled=task.row.state is DEFERRED)
+            deferral_changed(state, task, True, pooled=task.row.state is DEFERRED)
         arm(state, task)
         if task.row.state is SCHEDULED or (task.row.state is DEFERRED and task.attempt is None):
             run.parked.append(task)
     run.row.dag_version = dag.row.version
     run.row.manifest = state.manifests.get(dag.row.bundle, run.row.manifest)
-    state.touch_run(run)
+    state.changes.touch_run(run)
     if run.row.state is RunState.RUNNING:
         wake_up(state, run)
     return [n.task_id for n in added]
@@ -94,8 +96,8 @@ def _take_limits(state: State, task: Task) -> None:
     before = attempt.limits
     for limit in before:
         limit.used -= 1
-    attempt.limits = state.limits_of(task.nr)
+    attempt.limits = limits_of(state, task.nr)
     for limit in attempt.limits:
         limit.used += 1
     for limit in before:
-        state.wake(limit)
+        wake(state, limit)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from boraflow.engine.actions.clearing import ONLY_FAILED, clear_task
+from boraflow.engine.asking import Process
 from boraflow.engine.attempts import end, stop
 from boraflow.engine.events import MarkRun, MarkTasks
 from boraflow.engine.placement import leave
+from boraflow.engine.records import Run, Task
 from boraflow.engine.refusal import Refused
 from boraflow.engine.runs import finish, leave_active, queue, requeue, wake_up
 from boraflow.engine.selection import (
@@ -18,7 +20,7 @@ from boraflow.engine.selection import (
     select,
     with_neighbours,
 )
-from boraflow.engine.state import Process, Run, State, Task
+from boraflow.engine.state import State
 from boraflow.engine.transitions import (
     AWAITING_INPUT,
     DEFERRED,
@@ -117,7 +119,7 @@ def _mark_run_tasks(
         requeue(state, run)
         wake_up(state, run)
     for task_id in command.task_ids:
-        state.tell_people(run, task_id, actor, f"mark_{command.state.value}", "")
+        state.changes.tell_people(run, task_id, actor, f"mark_{command.state.value}", "")
     return affected
 
 
@@ -149,7 +151,7 @@ def mark_run(state: State, command: MarkRun, actor: str) -> Process:
     if command.state is RunState.QUEUED:
         if not command.dry_run:
             _queue_again(state, run)
-            state.tell_people(run, "", actor, "mark_queued", "")
+            state.changes.tell_people(run, "", actor, "mark_queued", "")
         return {"affected": [], "run_key": run.row.run_key}
     tasks = [t for t in run.tasks() if t.row.state not in FINISHED and not t.node.spec.is_teardown]
     affected = [[run.row.run_id, t.row.task_id, t.row.map_index, t.row.state.value] for t in tasks]
@@ -167,7 +169,7 @@ def mark_run(state: State, command: MarkRun, actor: str) -> Process:
             return {"affected": [], "run_key": run.row.run_key}
         end_run(state, run, command.state, reason)
         action = "cancel" if reason == "cancelled" else f"mark_{command.state.value}"
-        state.tell_people(run, "", actor, action, "")
+        state.changes.tell_people(run, "", actor, action, "")
     return {"affected": affected, "run_key": run.row.run_key}
 
 
@@ -188,7 +190,7 @@ def end_run(state: State, run: Run, outcome: RunState, reason: str) -> None:
     if teardowns:
         word = "cancelled" if reason == "cancelled" else outcome.value
         run.row.reason = f"ending_{word}"
-        state.touch_run(run)
+        state.changes.touch_run(run)
         wake_up(state, run)
         return
     finish(state, run, outcome, reason, by_hand=True)
@@ -204,6 +206,6 @@ def _queue_again(state: State, run: Run) -> None:
         row.queued_at = state.now
         row.start_date = None
         queue(state, run)
-        state.touch_run(run)
+        state.changes.touch_run(run)
         return
     requeue(state, run)

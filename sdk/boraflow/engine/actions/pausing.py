@@ -7,8 +7,9 @@ from typing import Any
 from boraflow.engine import calendar, watchers
 from boraflow.engine.events import SetPaused
 from boraflow.engine.placement import unpark
+from boraflow.engine.records import Dag
 from boraflow.engine.selection import find_dag
-from boraflow.engine.state import Dag, State
+from boraflow.engine.state import State
 
 
 def set_paused(state: State, command: SetPaused) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def set_paused(state: State, command: SetPaused) -> dict[str, Any]:
     if dag.row.paused == command.paused:
         return {"ok": True}
     dag.row.paused = command.paused
-    state.touch_dag(dag)
+    state.changes.touch_dag(dag)
     watchers.moved(state, command.dag_id)
     if not command.paused:
         _unpaused(state, dag)

@@ -8,14 +8,16 @@ from typing import Any
 
 from boraflow.engine import calendar, partitions
 from boraflow.engine.actions.clearing import clear_whole_run
+from boraflow.engine.asking import Process
 from boraflow.engine.commands import AskRuns
 from boraflow.engine.events import Answered, TriggerRun
 from boraflow.engine.placement import takes_work
+from boraflow.engine.records import Dag, Run
 from boraflow.engine.refusal import Refused
 from boraflow.engine.runs import create
 from boraflow.engine.selection import check_answer, find_dag, find_run
 from boraflow.engine.settings import iso
-from boraflow.engine.state import Dag, Process, Run, State
+from boraflow.engine.state import State
 from boraflow.model.params import ConfError, check_conf, parse_conf
 from boraflow.model.rows import Micros, RunRow
 from boraflow.model.spec import DagSpec
