@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
+from pathlib import Path
 
 import grpc
 import pytest
@@ -16,6 +18,7 @@ from boraflow.api.metastore.v1 import (
     run_service_pb2,
     system_service_pb2,
     task_service_pb2,
+    variable_service_pb2,
 )
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
 from boraflow.api.model.v1 import states_pb2 as st
@@ -327,3 +330,38 @@ async def test_deleted_runs_and_dags_are_gone(
     # Its file defines it anew.
     again = await leader.publish(dag())
     assert [(d.dag_id, d.version) for d in again.dags] == [("etl", 1)]
+
+
+async def test_a_full_database_refuses_soon_and_changes_nothing_later(
+    tmp_path: Path,
+) -> None:
+    """Who is told that the disk is full comes again; what was refused must not be done beside that."""
+    under_test = MetastoreUnderTest(tmp_path / "home", f"sqlite:///{tmp_path / 'boraflow.db'}")
+    await under_test.start()
+    assert under_test.running is not None
+    writer = under_test.running.parts.writer
+    leader = Leader(under_test.api("scheduler"))
+    await leader.start()
+    await leader.publish(dag())
+    made = creates_runs(leader)
+    api = under_test.api("ui")
+    await writer.submit(lambda t: t.execute("PRAGMA max_page_count = 1"))
+
+    request = variable_service_pb2.SetVariableRequest(
+        variable=variable_service_pb2.Variable(key="k", value="x" * 100_000)
+    )
+    began = time.monotonic()
+    error = await refused(api.variables.SetVariable(request, timeout=25))
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert "full" in str(error.details())
+    assert time.monotonic() - began < 15
+
+    error = await refused(api.runs.TriggerRun(TRIGGER(dag_id="etl"), timeout=25))
+    assert from_rpc_error(error).reason == "DATABASE_OUT"
+    assert made == []
+
+    await writer.submit(lambda t: t.execute("PRAGMA max_page_count = 1000000"))
+    answer = await api.runs.TriggerRun(TRIGGER(dag_id="etl"), timeout=25)
+    assert answer.run.run_id == "manual__t1"
+    await leader.stop()
+    await under_test.stop()

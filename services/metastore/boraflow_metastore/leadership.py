@@ -18,7 +18,7 @@ from grpc import StatusCode
 
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
 from boraflow.rpc.errors import ApiError, invalid, unavailable
-from boraflow_metastore.store.writer import Transaction, Writer, now_us
+from boraflow_metastore.store.writer import OUTAGE_PATIENCE, Transaction, Writer, now_us
 
 log = logging.getLogger("boraflow.metastore.leadership")
 
@@ -245,8 +245,12 @@ class Leadership:
         """Hand a call to the leader and return its answer, once the commit that carries it is durable.
 
         Raises:
-            ApiError: UNAVAILABLE when nobody leads, the leader was lost, or it did not answer in time.
+            ApiError: UNAVAILABLE when nobody leads, the leader was lost or did not answer in time, or the
+                database is out.
         """
+        if self._writer.outage is not None and not self.awaits(command_id):
+            # Handed on, it would be carried out after the outage, long after its caller was told that it was not.
+            raise self._writer.outage
         term = await self.wait_for_leader(min(timeout, _LEADER_PATIENCE))
         future = term.commands.get(command_id)
         if future is None:
@@ -256,13 +260,22 @@ class Leadership:
             command = pb.RelayedCommand(command_id=command_id, actor=actor)
             getattr(command, field).CopyFrom(request)
             term.send(pb.LeadResponse(command=command))
-        try:
-            return await asyncio.wait_for(asyncio.shield(future), timeout)
-        except TimeoutError:
-            raise unavailable(
-                "LEADER_SLOW",
-                f"the leading scheduler did not answer within {timeout:g} s; repeat with the same request_id",
-            ) from None
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while (left := end - loop.time()) > 0:
+            try:
+                return await asyncio.wait_for(asyncio.shield(future), min(left, OUTAGE_PATIENCE))
+            except TimeoutError:
+                if (outage := self._writer.outage) is not None:
+                    raise unavailable(
+                        outage.reason,
+                        f"{outage.message}. It was too late to take this back: it is carried out when the"
+                        " database can be written again",
+                    ) from None
+        raise unavailable(
+            "LEADER_SLOW",
+            f"the leading scheduler did not answer within {timeout:g} s; repeat with the same request_id",
+        )
 
     def awaits(self, command_id: str) -> bool:
         """Return whether the leader still owes an answer."""

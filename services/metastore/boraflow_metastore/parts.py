@@ -24,13 +24,11 @@ from boraflow_metastore.store import system
 from boraflow_metastore.store.caches import Caches
 from boraflow_metastore.store.database import Database
 from boraflow_metastore.store.reader import Reader
-from boraflow_metastore.store.writer import Transaction, Writer
+from boraflow_metastore.store.writer import OUTAGE_PATIENCE, Transaction, Writer
 from boraflow_metastore.tokens import TokenBook
 
 M = TypeVar("M", bound=Message)
 Context = grpc.aio.ServicerContext[Any, Any]
-
-_LONGEST_WRITE = 30.0
 
 
 @dataclass
@@ -58,7 +56,7 @@ class Parts:
     async def write(self, context: Context, work: Callable[[Transaction], Any]) -> Any:
         """Run ``work`` in a transaction, within the caller's deadline."""
         left = context.time_remaining()
-        timeout = _LONGEST_WRITE if left is None else min(left, _LONGEST_WRITE)
+        timeout = OUTAGE_PATIENCE if left is None else min(left, OUTAGE_PATIENCE)
         return await self.writer.submit(work, timeout)
 
     async def write_once(

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 
+from boraflow.rpc.errors import ApiError
 from boraflow_metastore.log_storage import LogPlace
 from boraflow_metastore.parts import Parts
 from boraflow_metastore.store import purges, states
@@ -60,6 +61,8 @@ class Retention:
             delay = _ROUND_SECONDS
             try:
                 await self.round()
+            except ApiError as error:
+                log.warning("retention could not finish its round: %s", error)
             except Exception:
                 log.warning("retention could not finish its round", exc_info=True)
 

@@ -38,7 +38,10 @@ log = logging.getLogger("boraflow.metastore.writer")
 T = TypeVar("T")
 
 _GROUP = 256
-_DEFAULT_DEADLINE = 30.0
+#: How long a caller waits for a database that is out: a restart costs nobody an error, a full disk is told soon.
+OUTAGE_PATIENCE = 5.0
+#: After so long without work, a database that was out is tried; longer than its callers take to come again.
+_PROBE_SECONDS = 3.0
 _SLOW_DISK = 0.004
 _LOOK_EVERY = 32
 _LONG_LOG = 8 * 1024 * 1024
@@ -211,6 +214,8 @@ class Writer:
         self._checkpoint: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self.outage: ApiError | None = None
+        """Why the database cannot be written now."""
         self.on_outage_end: Callable[[], None] = lambda: None
         """Called after the database was out and is back."""
         self.commits = 0
@@ -233,9 +238,7 @@ class Writer:
             self._connection = None
         self._thread.shutdown(wait=False)
 
-    async def submit(
-        self, work: Callable[[Transaction], T], timeout: float = _DEFAULT_DEADLINE
-    ) -> T:
+    async def submit(self, work: Callable[[Transaction], T], timeout: float = OUTAGE_PATIENCE) -> T:
         """Run ``work`` in a transaction and return its result once that is durable.
 
         Raises:
@@ -251,27 +254,40 @@ class Writer:
 
     async def _run(self) -> None:
         while True:
-            await self._wake.wait()
+            await self._wait()
             self._wake.clear()
             while self._queue:
                 # What arrived while the last group was written joins this one.
                 await asyncio.sleep(0)
                 group = self._queue[:_GROUP]
                 del self._queue[:_GROUP]
-                try:
-                    await self._write(group)
-                except Exception as error:
-                    log.exception("the writer failed")
-                    for item in group:
-                        if not item.future.done():
-                            item.future.set_exception(error)
+                await self._serve(group)
             if self._closed and not self._queue:
                 return
+
+    async def _serve(self, group: list[_Item]) -> None:
+        try:
+            await self._write(group)
+        except Exception as error:
+            log.exception("the writer failed")
+            for item in group:
+                if not item.future.done():
+                    item.future.set_exception(error)
+
+    async def _wait(self) -> None:
+        """Wait for work; try meanwhile whether a database that was out is back."""
+        while self.outage is not None:
+            try:
+                await asyncio.wait_for(self._wake.wait(), _PROBE_SECONDS)
+            except TimeoutError:
+                await self._serve([])
+            else:
+                return
+        await self._wake.wait()
 
     async def _write(self, group: list[_Item]) -> None:
         loop = asyncio.get_running_loop()
         delay = 0.02
-        out = False
         while True:
             try:
                 if self._database.postgres:
@@ -288,26 +304,29 @@ class Writer:
                     is_outage(error) or isinstance(error, (DatabaseInUseError, RevisionMovedError))
                 ):
                     raise
-                if not out:
+                if self.outage is None:
                     log.warning("the database cannot be written: %s", _first_line(error))
-                out = True
+                self.outage = _out(error)
                 # Whether the commit landed before the connection broke is unknown: every kind of work can
                 # be repeated, by (epoch, sequence), attempt id, request id or its own nature.
                 rest = []
-                for item in group:
+                # Who came meanwhile waits no longer for an answer than who was there before.
+                for item in group + self._queue:
                     if item.future.cancelled():
                         continue
                     if loop.time() > item.deadline or self._closed:
                         item.future.set_exception(_out(error))
                     else:
                         rest.append(item)
-                group = rest
+                group = rest[:_GROUP]
+                self._queue[:] = rest[_GROUP:]
                 if not group:
                     return
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 1.0)
         self.commits += 1
-        if out:
+        if self.outage is not None:
+            self.outage = None
             log.info("the database can be written again")
             self.on_outage_end()
         for effect in done._after if done else ():
@@ -449,7 +468,7 @@ def _note(task: asyncio.Task[None]) -> None:
 def _out(error: BaseException) -> ApiError:
     if isinstance(error, DatabaseInUseError):
         return unavailable("DATABASE_IN_USE", str(error))
-    return unavailable("DATABASE_OUT", f"the database is out: {_first_line(error)}")
+    return unavailable("DATABASE_OUT", f"the database cannot be written: {_first_line(error)}")
 
 
 def _first_line(error: BaseException) -> str:
