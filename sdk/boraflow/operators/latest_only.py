@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from boraflow import _clock
 from boraflow.operators.branch import BaseBranchOperator
@@ -25,33 +25,32 @@ class LatestOnlyOperator(BaseBranchOperator):
         if run.run_type == "manual":
             self.log.info("Manually triggered run: allowing execution to proceed.")
             return everything
-        window = self._next_interval(context)
+        window = self._window(run)
         if window is None:
+            self.log.info("Last scheduled execution: allowing execution to proceed.")
             return everything
         left, right = window
         now = _clock.utcnow()
         self.log.info(
             "Checking latest only with left_window: %s right_window: %s now: %s", left, right, now
         )
-        if left == right or left < now <= right:
+        if left < now <= right:
             self.log.info("Latest, allowing execution to proceed.")
             return everything
         self.log.info("Not latest execution, skipping downstream.")
         return []
 
-    def _next_interval(self, context: Context) -> tuple[datetime, datetime] | None:
+    def _window(self, run: Any) -> tuple[datetime, datetime] | None:
+        """Return from when to when a run is the latest: until the next one is due."""
         from boraflow.model.timetables import DataInterval, TimeRestriction, next_dagrun_info
 
-        run = context["dag_run"]
-        if run.data_interval_start is None or run.data_interval_end is None:
+        start, end = run.data_interval_start, run.data_interval_end
+        if start is None or end is None:
             return None
-        if run.data_interval_start == run.data_interval_end:
-            return None
-        dag = self.dag
         info = next_dagrun_info(
-            dag.timetable,
-            DataInterval(run.data_interval_start, run.data_interval_end),
-            TimeRestriction(dag.start_date, dag.end_date, catchup=True),
+            self.dag.timetable,
+            DataInterval(start, end),
+            TimeRestriction(end, None, catchup=True),
             _clock.utcnow(),
         )
-        return None if info is None else (info.data_interval.start, info.data_interval.end)
+        return None if info is None else (start, info.data_interval.end)
