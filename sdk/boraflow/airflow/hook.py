@@ -244,13 +244,26 @@ def _installed_package(place: str) -> str:
     return package if _installed(".".join(levels)) is not None else ""
 
 
+of_plugins: dict[str, dict[str, Any]] = {}
+"""What plugins bring under Airflow 1.10's paths: by module, names and objects."""
+
+
+def bring(kind: str, plugin: str, objects: Sequence[Any]) -> None:
+    """Let ``airflow.<kind>.<plugin>``, and ``airflow.<kind>`` itself, have a plugin's objects."""
+    if objects:
+        named = {one.__name__: one for one in objects}
+        of_plugins[f"{_ROOT}.{kind}.{plugin}"] = named
+        of_plugins.setdefault(f"{_ROOT}.{kind}", {}).update(named)
+
+
 class AirflowModule(types.ModuleType):
     """A module of Airflow's, made of Boraflow's objects."""
 
     def __getattr__(self, name: str) -> Any:
         own = self.__name__
+        brought = of_plugins.get(own, {})
         if name == "__all__":
-            return exported(own)
+            return sorted({*exported(own), *brought})
         if not (name.startswith("__") and name != "__version__"):
             current, _ = _entries(own)
             for entry in current:
@@ -262,6 +275,12 @@ class AirflowModule(types.ModuleType):
                 return value
             if name in _children(own) and exists(f"{own}.{name}"):
                 return importlib.import_module(f"{own}.{name}")
+            if name in brought:
+                value = brought[name]
+                _deprecated.note(
+                    f"{own}.{name} is of an older Airflow: import {name} from {value.__module__}"
+                )
+                return value
             # The rest of a provider module that Boraflow has in part, where its package is installed.
             if own.startswith(names.INSTALLED) and (behind := _behind(own)) is not None:
                 value = vars(behind).get(name, _MISSING)
@@ -278,7 +297,8 @@ class AirflowModule(types.ModuleType):
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
-        return sorted({*vars(self), *exported(self.__name__), *_children(self.__name__)})
+        own = self.__name__
+        return sorted({*vars(self), *exported(own), *_children(own), *of_plugins.get(own, {})})
 
 
 class AirflowFinder(_Finder):
@@ -292,7 +312,7 @@ class AirflowFinder(_Finder):
     ) -> importlib.machinery.ModuleSpec | None:
         if not (fullname == _ROOT or fullname.startswith(_ROOT + ".")):
             return None
-        if exists(fullname):
+        if exists(fullname) or fullname in of_plugins:
             spec = importlib.machinery.ModuleSpec(fullname, self, is_package=True)
             spec.submodule_search_locations = []
             return spec

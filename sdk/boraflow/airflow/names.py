@@ -540,10 +540,12 @@ _DATABASE = (
     "tasks have no access to the database; read runs and tasks with boraflow.client, or with `bora runs` and"
     " `bora tasks`"
 )
+_PLUGIN = "if a plugin brings it, put the plugin's files into plugins/ beside the DAG files"
 ADVICE: dict[str, str] = {
     "airflow.api.common": "start a run with TriggerDagRunOperator",
     "airflow.cli": _DATABASE,
     "airflow.contrib": "what it holds moved to the apache-airflow-providers-... packages",
+    "airflow.hooks": _PLUGIN,
     "airflow.jobs": _DATABASE,
     "airflow.kubernetes": "it moved to apache-airflow-providers-cncf-kubernetes",
     "airflow.lineage": "use inlets and outlets with Asset",
@@ -556,6 +558,8 @@ ADVICE: dict[str, str] = {
     "airflow.models.TaskReschedule": _DATABASE,
     "airflow.models.dag.DagModel": _DATABASE,
     "airflow.models.dagbag": "load a DAG file with boraflow.testing.load_dags",
+    "airflow.operators": _PLUGIN,
+    "airflow.sensors": _PLUGIN,
     "airflow.settings": _DATABASE,
     "airflow.utils.db": _DATABASE,
     "airflow.utils.session": _DATABASE,

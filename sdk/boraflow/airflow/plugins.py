@@ -2,7 +2,8 @@
 
 They are looked for in ``BORAFLOW_PLUGINS_FOLDER`` (the home folder's ``plugins/`` by default) and in ``plugins/`` of
 the bundle, which travels with it to every executor. Both folders are on ``sys.path``. A plugin brings macros,
-listeners, serializers, and what DAG files import of it by itself: timetables, weight strategies, operators.
+listeners, serializers, and what DAG files import of it by itself: timetables, weight strategies, operators (these
+also from ``airflow.operators``, as in Airflow 1.10).
 ``airflow_local_settings.py`` there, or at the bundle's root, holds cluster policies.
 
 Listeners live in workers, for the scheduler runs no user code. Of a task instance and of the assets that it
@@ -50,6 +51,9 @@ class AirflowPlugin:
     """A plugin: subclass it and name what it brings."""
 
     name: ClassVar[str | None] = None
+    operators: ClassVar[list[type]] = []
+    sensors: ClassVar[list[type]] = []
+    hooks: ClassVar[list[type]] = []
     macros: ClassVar[list[Any]] = []
     listeners: ClassVar[list[Any]] = []
     timetables: ClassVar[list[type]] = []
@@ -132,7 +136,9 @@ def _import(path: Path, name: str) -> types.ModuleType | None:
 def _load_plugin(path: Path, folder: str) -> None:
     # By the name under which DAG files import it, so that both see the same classes.
     parts = path.relative_to(folder).with_suffix("").parts
-    module = _import(path, ".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    if parts[-1] == "__init__":
+        parts = parts[:-1] or (Path(folder).name,)
+    module = _import(path, ".".join(parts))
     for value in list(vars(module).values()) if module else ():
         if (
             isinstance(value, type)
@@ -152,6 +158,11 @@ def add(plugin: type[AirflowPlugin]) -> None:
         raise ValueError(f"the plugin {plugin.__name__} has no name")
     plugin.on_load()
     plugins.append(plugin)
+    # Airflow 1.10 put them below its own modules, and its files import them from there.
+    hook.bring("operators", plugin.name, [*plugin.operators, *plugin.sensors])
+    hook.bring("sensors", plugin.name, plugin.sensors)
+    hook.bring("hooks", plugin.name, plugin.hooks)
+    hook.bring("macros", plugin.name, plugin.macros)
     for module in plugin.serializers:
         _serde.register(module)
     listeners.extend(one for one in plugin.listeners if one not in listeners)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from boraflow import _serde, macros
-from boraflow.airflow import plugins
+from boraflow.airflow import hook, plugins
 from boraflow.exceptions import AirflowClusterPolicyError, XComSerializationError
 from boraflow.runtime.loader import load_file
 from boraflow.runtime.serialize import dag_to_spec
@@ -62,6 +62,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setattr(plugins, name, [])
     monkeypatch.setattr(plugins, "_loaded", set())
     monkeypatch.setattr(plugins, "_policies", {})
+    monkeypatch.setattr(hook, "of_plugins", {})
     monkeypatch.setenv("BORAFLOW_HOME", str(tmp_path / "home"))
     (tmp_path / "plugins").mkdir()
     yield tmp_path
@@ -123,6 +124,82 @@ def test_macros_listeners_and_weights(folder: Path) -> None:
         ("success", "named"),
     ]
     assert ("running", "echo", "queued") in heard
+
+
+def test_what_plugins_bring_is_below_airflow_as_in_1_10(folder: Path) -> None:
+    write(folder, "plugins/operators/__init__.py", "from operators.stage import StageOperator\n")
+    write(
+        folder,
+        "plugins/operators/stage.py",
+        """
+        from airflow.models import BaseOperator
+        from airflow.utils.decorators import apply_defaults
+
+        class StageOperator(BaseOperator):
+            @apply_defaults
+            def __init__(self, table="", *args, **kwargs):
+                super(StageOperator, self).__init__(*args, **kwargs)
+                self.table = table
+
+            def execute(self, context):
+                return self.table
+        """,
+    )
+    write(
+        folder,
+        "plugins/__init__.py",
+        """
+        from airflow.hooks.base_hook import BaseHook
+        from airflow.plugins_manager import AirflowPlugin
+        from airflow.sensors.base_sensor_operator import BaseSensorOperator
+        import operators
+
+        class TableSensor(BaseSensorOperator):
+            def poke(self, context):
+                return True
+
+        class WarehouseHook(BaseHook):
+            pass
+
+        def loudly(text):
+            return text.upper()
+
+        class Warehouse(AirflowPlugin):
+            name = "warehouse"
+            operators = [operators.StageOperator]
+            sensors = [TableSensor]
+            hooks = [WarehouseHook]
+            macros = [loudly]
+        """,
+    )
+    file = write(
+        folder,
+        "d.py",
+        """
+        from airflow import DAG
+        from airflow.operators import StageOperator
+        from airflow.operators.warehouse import StageOperator as Same, TableSensor
+        from airflow.sensors.warehouse import TableSensor as SameSensor
+        from airflow.hooks.warehouse import WarehouseHook
+        from airflow.macros.warehouse import loudly
+        from airflow.operators.warehouse import *
+
+        assert Same is StageOperator and SameSensor is TableSensor and WarehouseHook
+        with DAG("d", schedule_interval=None):
+            TableSensor(task_id="wait") >> StageOperator(task_id="stage", table=loudly("facts"))
+        """,
+    )
+    loaded = load_file(file, folder)
+    assert not loaded.errors
+    assert loaded.dags["d"].test().xcoms["stage"] == "FACTS"
+    texts = [str(w) for w in loaded.warnings]
+    assert (
+        "d.py:3: airflow.operators.StageOperator is of an older Airflow: import StageOperator from operators.stage"
+        in texts
+    )
+    other = write(folder, "e.py", "from airflow.operators import LoadOperator\n")
+    (error,) = load_file(other, folder).errors
+    assert "put the plugin's files into plugins/" in str(error)
 
 
 def test_a_broken_plugin_is_told_and_harms_nobody(folder: Path) -> None:
