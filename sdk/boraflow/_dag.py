@@ -54,6 +54,8 @@ class DAG:
 
     _data_intervals = False
     """Cron expressions and timedeltas stand for Airflow 2's data intervals (``schedule_interval``)."""
+    _xcoms_of_any_task = False
+    """``ti.xcom_pull`` without ``task_ids`` means any task, as in Airflow 2, and not the own one."""
     is_subdag = False
     """Its tasks are another DAG's (``SubDagOperator``)."""
 

@@ -117,6 +117,9 @@ def _new_dag_arguments(
     for name, new in DAG_RENAMED.items():
         if name not in kwargs:
             continue
+        if name == "concurrency" and new in kwargs:
+            # Both were there in Airflow 2.2 to 2.10, and the old one counted.
+            del kwargs[new]
         if new in kwargs:
             raise UnknownArgument(
                 f"{where} got both '{name}' and '{new}', which is its present name; keep '{new}'"
@@ -125,7 +128,7 @@ def _new_dag_arguments(
         if name != "schedule_interval":
             note(f"argument {name} of DAG is now {new}")
             continue
-        dag._data_intervals = True
+        dag._data_intervals = dag._xcoms_of_any_task = True
         start = kwargs.get("start_date") or (kwargs.get("default_args") or {}).get("start_date")
         if start is not None:
             kwargs.setdefault("catchup", True)

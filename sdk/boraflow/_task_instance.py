@@ -476,7 +476,8 @@ class RuntimeTaskInstance:
         """Pull XComs.
 
         Args:
-            task_ids: one task or several; this task when None.
+            task_ids: one task or several; this task when None. In a file for Airflow 2, if this task has none, any
+                task of the run, whichever pushed last.
             dag_id: another DAG; this one when None.
             key: the XCom's key; by default the return value. None is the newest of any key, and without
                 ``task_ids`` that of any task of the run, as in Airflow 2.
@@ -531,6 +532,10 @@ class RuntimeTaskInstance:
                 return values[-1]
             if not values:
                 if task_ids is None and key is not None:
+                    if getattr(self.task.dag, "_xcoms_of_any_task", False):
+                        return self._pull_of_any_task(
+                            dag_id, run_id, key, include_prior_dates, default
+                        )
                     self._warn_of_others(dag_id, run_id, key)
                 return default
             return [values[i] for i in sorted(values)]
@@ -567,6 +572,16 @@ class RuntimeTaskInstance:
             return self._decode(own.value_json, own.key)
         rows = self._comms.get_newest_xcoms(dag_id, run_id, [], indexes, include_prior_dates)
         return self._decode(rows[0][3], rows[0][2]) if rows and indexes != [] else default
+
+    def _pull_of_any_task(
+        self, dag_id: str, run_id: str, key: str, include_prior_dates: bool, default: Any
+    ) -> Any:
+        """Return what the task pushed that pushed last: a list when it is mapped."""
+        rows = self._comms.get_newest_xcoms(dag_id, run_id, [], None, include_prior_dates, key)
+        values = {i: self._decode(text, key) for one, i, _, text in rows if one == rows[0][0]}
+        if not values:
+            return default
+        return values[-1] if -1 in values else [values[i] for i in sorted(values)]
 
     def _warn_of_others(self, dag_id: str, run_id: str, key: str) -> None:
         """Say so where Airflow 2, which looked at all tasks of the run, would have found something."""

@@ -64,6 +64,33 @@ with DAG("airflow_live", schedule_interval=None):
 """
 
 
+ANY_TASK = """\
+import os
+
+from airflow import DAG
+from airflow.operators.bash_operator import BashOperator
+from airflow.operators.python_operator import PythonOperator
+
+FOLDER = os.path.dirname(os.path.realpath(__file__)).split("/dags/")[-1]
+
+def extract(ti):
+    ti.xcom_push(key="rows", value=[1, 2])
+
+def transform(ti):
+    rows = ti.xcom_pull(key="rows")
+    ti.xcom_push(key="rows", value=[*rows, 3])
+    return len(ti.xcom_pull(key="rows"))
+
+with DAG("any_task_in_" + FOLDER, schedule_interval=None):
+    PythonOperator(task_id="extract", python_callable=extract) >> PythonOperator(
+        task_id="transform", python_callable=transform
+    ) >> BashOperator(
+        task_id="tell",
+        bash_command="echo {{ ti.xcom_pull(key='rows') }} {{ ti.xcom_pull() }} {{ ti.xcom_pull(key='none') }}",
+    )
+"""
+
+
 @pytest.fixture(scope="module")
 def live() -> Iterator[Cluster]:
     with Cluster() as cluster:
@@ -73,6 +100,7 @@ def live() -> Iterator[Cluster]:
         plugins.mkdir()
         (plugins / "loud.py").write_text(PLUGIN)
         cluster.write_dag("airflow_live.py", DAG_FILE)
+        cluster.write_dag("sales/any_task.py", ANY_TASK)
         cluster.write_dag("broken.py", "import os\n\nfrom airflow.models import DagModel\n")
         shutil.copy(FILES / "v1_subdag.py", cluster.dags_folder / "v1_subdag.py")
         cluster.wait_for_dag("airflow_live")
@@ -89,6 +117,12 @@ def test_an_old_file_with_a_plugin_runs(live: Cluster) -> None:
     }
     assert live.xcom(run, "echo") == "BOOKS AT EXAMPLE.ORG"
     assert live.xcom(run, "waits") == "True"
+
+
+def test_an_xcom_of_any_task_and_a_dag_named_by_its_folder(live: Cluster) -> None:
+    run = live.run("any_task_in_sales")
+    assert run.state == "success"
+    assert live.xcom(run, "tell") == "[1, 2, 3] 3 None"
 
 
 def test_what_to_write_now_is_kept_with_the_dag(live: Cluster) -> None:

@@ -131,6 +131,7 @@ async def test_files_are_shared_between_manifests(rig: Rig) -> None:
     assert (Path(first) / "empty.txt").read_bytes() == b""
     assert os.path.samefile(Path(first) / "pkg/lib.py", Path(second) / "pkg/lib.py")  # noqa: PTH121
     assert not Path(first, "d.py").stat().st_mode & 0o222
+    assert Path(first).name == "dags", "files name their DAGs by the folder that they are in"
     assert cache(rig).root(one) is None, "a new process looks again"
     calls = rig.store.manifest_calls
     assert await cache(rig).fetch(one) == first
@@ -155,7 +156,7 @@ async def test_folders_used_longest_ago_make_room(rig: Rig) -> None:
     old = time.time() - 3600
     for manifest in manifests[:2]:
         root = await bundles.fetch(manifest)
-        os.utime(root, (old, old))
+        os.utime(Path(root).parent, (old, old))
         old += 60
     for file in (rig.tmp / "bundles/files").iterdir():
         os.utime(file, (old, old))

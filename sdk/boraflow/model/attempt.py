@@ -119,8 +119,12 @@ class Comms(Protocol):
         task_ids: Sequence[str],
         map_indexes: Sequence[int] | None,
         include_prior_dates: bool,
+        key: str | None = None,
     ) -> list[tuple[str, int, str, str]]:
-        """Return (task_id, map_index, key, JSON text) of each instance's newest value, newest first; no task is all."""
+        """Return (task_id, map_index, key, JSON text) of each instance's newest value, newest first; no task is all.
+
+        With a ``key``, of that key only.
+        """
         ...
 
     def get_mapped_item(

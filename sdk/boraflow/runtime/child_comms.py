@@ -90,6 +90,7 @@ class ChildComms:
         task_ids: Sequence[str],
         map_indexes: Sequence[int] | None,
         include_prior_dates: bool,
+        key: str | None = None,
     ) -> list[tuple[str, int, str, str]]:
         found = self._ask(
             "get_newest_xcoms",
@@ -98,8 +99,9 @@ class ChildComms:
             task_ids=list(task_ids),
             map_indexes=None if map_indexes is None else list(map_indexes),
             include_prior_dates=include_prior_dates,
+            key=key,
         )
-        return [(task_id, index, key, value) for task_id, index, key, value in found]
+        return [(task_id, index, own, value) for task_id, index, own, value in found]
 
     def get_mapped_item(
         self,

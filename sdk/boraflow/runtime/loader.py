@@ -250,6 +250,8 @@ def _collect(loaded: LoadedFile, module: types.ModuleType, found: list[DAG], roo
             error.dag_id = dag_id
             loaded.errors.append(error)
             continue
+        if any(w.file == loaded.fileloc for w in loaded.warnings):
+            dag._xcoms_of_any_task = True
         dag.feeding = feeding_tasks(dag)
         dag.warnings = tuple(str(w) for w in loaded.warnings)
         loaded.dags[dag_id] = dag

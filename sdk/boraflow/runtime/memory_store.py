@@ -124,15 +124,18 @@ class MemoryStore:
         task_ids: Sequence[str],
         map_indexes: Sequence[int] | None,
         include_prior_dates: bool,
+        key: str | None = None,
     ) -> list[tuple[str, int, str, str]]:
         if not self._here(dag_id, run_id):
             return []
         newest: dict[tuple[str, int], tuple[str, int, str, str]] = {}
-        for (task_id, index, key), text in reversed(self.xcoms.items()):
-            if (not task_ids or task_id in task_ids) and (
-                map_indexes is None or index in map_indexes
+        for (task_id, index, one), text in reversed(self.xcoms.items()):
+            if (
+                key in (None, one)
+                and (not task_ids or task_id in task_ids)
+                and (map_indexes is None or index in map_indexes)
             ):
-                newest.setdefault((task_id, index), (task_id, index, key, text))
+                newest.setdefault((task_id, index), (task_id, index, one, text))
         return list(newest.values())
 
     def get_mapped_item(

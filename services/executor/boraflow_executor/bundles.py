@@ -1,7 +1,7 @@
 """The local cache of code: one read-only folder per manifest, files shared between manifests by digest.
 
-``files/<digest>`` holds each file once; ``trees/<manifest>/`` is made of hard links to them and appears
-whole or not at all.
+``files/<digest>`` holds each file once; ``trees/<manifest>/dags/`` is made of hard links to them and appears
+whole or not at all. Its last folder is named as a DAG folder is: files make dag_ids of their own paths.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from boraflow.api.metastore.v1 import bundle_service_pb2 as pb
 log = logging.getLogger("boraflow.executor")
 
 _HEX = frozenset("0123456789abcdef")
+_DAGS = "dags"
 
 
 class BundleError(Exception):
@@ -75,7 +76,7 @@ class BundleCache:
     async def _fetch(self, manifest: str) -> str:
         if not manifest or not set(manifest) <= _HEX:
             raise BundleError(f"{manifest!r} is not the digest of a manifest")
-        tree = self._trees / manifest
+        tree = self._trees / manifest / _DAGS
         if not tree.is_dir():
             answer = await self._stub.GetManifest(
                 pb.GetManifestRequest(digest=manifest), timeout=30
@@ -90,7 +91,7 @@ class BundleCache:
                     await self._download(missing)
                 await asyncio.to_thread(self._lay_out, manifest, files)
         with contextlib.suppress(OSError):
-            os.utime(tree)
+            os.utime(tree.parent)
         self._roots[manifest] = str(tree)
         return str(tree)
 
@@ -130,9 +131,9 @@ class BundleCache:
     def _lay_out(self, manifest: str, files: list[tuple[str, str]]) -> None:
         part = self._trees / f".part-{os.getpid()}-{manifest[:16]}"
         _remove(part)
-        part.mkdir()
+        (part / _DAGS).mkdir(parents=True)
         for path, digest in files:
-            target = part / path
+            target = part / _DAGS / path
             target.parent.mkdir(parents=True, exist_ok=True)
             source = self._files / digest
             try:
@@ -143,11 +144,14 @@ class BundleCache:
         folders = [p for p in part.rglob("*") if p.is_dir()]
         for folder in sorted(folders, reverse=True):
             folder.chmod(0o555)
+        tree = self._trees / manifest
+        if not (tree / _DAGS).is_dir():
+            _remove(tree)  # what is left of one
         try:
-            part.rename(self._trees / manifest)
+            part.rename(tree)
         except OSError:
             _remove(part)  # another process was first
-            if not (self._trees / manifest).is_dir():
+            if not (tree / _DAGS).is_dir():
                 raise
 
     def _make_room(self, coming: int) -> None:
@@ -163,7 +167,7 @@ class BundleCache:
         for entry in trees:
             if size + coming <= self._max_bytes:
                 break
-            if entry.stat().st_mtime > recent or not self._may_remove(entry.path):
+            if entry.stat().st_mtime > recent or not self._may_remove(str(Path(entry.path, _DAGS))):
                 continue
             self._roots.pop(entry.name, None)
             _remove(Path(entry.path))

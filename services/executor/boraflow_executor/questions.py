@@ -165,6 +165,7 @@ class Questions:
         task_ids: list[str],
         map_indexes: list[int] | None,
         include_prior_dates: bool,
+        key: str | None,
     ) -> list[tuple[str, int, str, str]]:
         answer = await self._execution.PullXcoms(
             pb.PullXcomsRequest(
@@ -173,11 +174,16 @@ class Questions:
                 task_ids=task_ids,
                 map_indexes=map_indexes or [],
                 include_prior_times=include_prior_dates,
-                any_key=True,
+                key=key or "",
+                any_key=key is None,
             ),
             timeout=60,
         )
-        return [(x.task_id, x.map_index, x.key, x.value_json) for x in answer.xcoms]
+        # Of any key they come newest first, of one by task.
+        found = list(answer.xcoms)
+        if key is not None:
+            found.sort(key=lambda x: x.create_time.ToNanoseconds(), reverse=True)
+        return [(x.task_id, x.map_index, x.key, x.value_json) for x in found]
 
     async def _get_mapped_item(
         self,

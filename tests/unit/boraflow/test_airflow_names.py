@@ -327,7 +327,7 @@ def test_arguments_of_older_releases(folder: Path) -> None:
         from airflow.utils.trigger_rule import TriggerRule
 
         @dag(
-            schedule_interval=None, concurrency=3, default_view="tree", orientation="LR",
+            schedule_interval=None, concurrency=3, max_active_tasks=7, default_view="tree", orientation="LR",
             default_args={"task_concurrency": 2, "provide_context": True, "catchup": False},
         )
         def old():
@@ -362,6 +362,32 @@ def test_arguments_of_older_releases(folder: Path) -> None:
         "trigger rule dummy is now always",
     ):
         assert part in texts
+
+
+@pytest.mark.parametrize(
+    ("line", "schedule", "pulled"),
+    [
+        ("from airflow import DAG", "schedule_interval=None", 1),
+        ("from airflow.models import DAG", "schedule=None", 1),
+        ("from airflow.sdk import DAG", "schedule=None", None),
+    ],
+)
+def test_a_pull_without_tasks_means_any_task_in_files_of_older_releases(
+    folder: Path, line: str, schedule: str, pulled: object
+) -> None:
+    loaded = load(
+        folder,
+        f"""
+        {line}
+        from airflow.providers.standard.operators.python import PythonOperator
+
+        with DAG("d", {schedule}):
+            PythonOperator(
+                task_id="push", python_callable=lambda ti: ti.xcom_push("k", 1)
+            ) >> PythonOperator(task_id="pull", python_callable=lambda ti: [ti.xcom_pull(key="k")])
+        """,
+    )
+    assert loaded.dags["d"].test().xcoms["pull"] == [pulled]
 
 
 @pytest.mark.parametrize(
