@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from boraflow.model.spec import DagSpec
@@ -345,8 +346,8 @@ class _Layout:
     def _arrange(self, inside: str | None) -> _Block:
         """Lay out the children of a container by layers."""
         from grandalf.graphs import Edge as GEdge
-        from grandalf.graphs import Graph, Vertex
-        from grandalf.layouts import DummyVertex, SugiyamaLayout
+        from grandalf.graphs import Vertex, graph_core
+        from grandalf.layouts import DummyVertex
 
         block = _Block("", "group")
         children = {c: self._block(c) for c in self._children(inside)}
@@ -362,20 +363,21 @@ class _Layout:
         for name, vertex in vertices.items():
             # grandalf draws from top to bottom: sides and axes are swapped.
             vertex.view = _View(children[name].h, children[name].w)
-        graph = Graph(
-            list(vertices.values()),
-            [GEdge(vertices[a], vertices[b]) for a, b in self._without_cycles(lines)],
-        )
         top = 0.0
         widest = 0.0
-        components = sorted(graph.C, key=lambda c: -len(c.sV))
-        for component in components:
+        for members, within in _components(children, self._without_cycles(lines)):
+            # Its Graph would find the components too, in a time that grows with the square of the tasks.
+            component = graph_core()
+            for name in members:
+                component.sV.add(vertices[name])
+            for a, b in within:
+                component.add_edge(GEdge(vertices[a], vertices[b]))
             bends: dict[Edge, list[Point]] = {}
             if len(component.sV) == 1:
                 vertex = next(iter(component.sV))
                 vertex.view.xy = (0.0, 0.0)
             else:
-                layout = SugiyamaLayout(component)
+                layout = _sugiyama()(component)
                 layout.xspace = NODE_GAP
                 layout.yspace = self.gap
                 layout.dw = layout.dh = 10
@@ -520,6 +522,48 @@ class _Layout:
             "w": round(block.w, 1),
             "h": round(block.h, 1),
         }
+
+
+@cache
+def _sugiyama() -> Any:
+    """Return the library's layout; it is loaded, and numpy with it, when the first graph is asked for."""
+    from grandalf.layouts import SugiyamaLayout
+
+    class Sugiyama(SugiyamaLayout):
+        """Keeps lines that are in each other's way as a set: they are looked up once a line."""
+
+        def _detect_alignment_conflicts(self) -> None:
+            super()._detect_alignment_conflicts()
+            self.conflicts = set(self.conflicts)
+
+    return Sugiyama
+
+
+def _components(items: Iterable[str], lines: list[Edge]) -> list[tuple[list[str], list[Edge]]]:
+    """Return the parts of a graph that no line connects, each with its lines, the greatest first."""
+    beside: dict[str, list[str]] = {i: [] for i in items}
+    for a, b in lines:
+        beside[a].append(b)
+        beside[b].append(a)
+    part: dict[str, int] = {}
+    count = 0
+    for start in beside:
+        if start in part:
+            continue
+        part[start] = count
+        waiting = [start]
+        while waiting:
+            for other in beside[waiting.pop()]:
+                if other not in part:
+                    part[other] = count
+                    waiting.append(other)
+        count += 1
+    out: list[tuple[list[str], list[Edge]]] = [([], []) for _ in range(count)]
+    for item in beside:
+        out[part[item]][0].append(item)
+    for line in lines:
+        out[part[line[0]]][1].append(line)
+    return sorted(out, key=lambda c: -len(c[0]))
 
 
 class _View:

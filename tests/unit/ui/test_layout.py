@@ -179,3 +179,25 @@ def test_a_dag_without_tasks(closed: str | None) -> None:
     layout = lay_out(DagSpec("d"), closed)
     assert layout["nodes"] == []
     assert layout["edges"] == []
+
+
+def test_a_graph_is_laid_out_the_same_each_time() -> None:
+    # Each task after two of those before it.
+    tasks = [TaskSpec("t0"), TaskSpec("t1"), TaskSpec("t2")]
+    tasks += [TaskSpec(f"t{i}", upstream=(f"t{i // 2}", f"t{i - 1}")) for i in range(3, 60)]
+    spec = DagSpec("d", tasks=tuple(tasks))
+    first = lay_out(spec)
+    assert all(lay_out(spec) == first for _ in range(5))
+
+
+def test_what_is_not_connected_stands_in_the_order_of_the_file() -> None:
+    chains = [[f"{c}{i}" for i in range(3)] for c in "dacb"]
+    tasks = [
+        TaskSpec(name, upstream=tuple(chain[i - 1 : i]))
+        for i in range(3)
+        for chain in chains
+        for name in [chain[i]]
+    ]
+    layout = lay_out(DagSpec("d", tasks=tuple(tasks)))
+    top = {n["id"]: n["y"] for n in layout["nodes"]}
+    assert sorted("abcd", key=lambda c: top[f"{c}0"]) == list("dacb")

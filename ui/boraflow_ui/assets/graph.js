@@ -40,7 +40,7 @@ export default component((root, self) => {
     svg, mini, legend);
   root.append(box);
 
-  let layout = null, url = null, data = null, nodes = new Map(), edges = [], view = { x: 0, y: 0, k: 1 };
+  let layout = null, url = null, data = null, nodes = new Map(), edges = [], labels = [], view = { x: 0, y: 0, k: 1 };
 
   // --- view ---
   let pending = false;
@@ -50,11 +50,16 @@ export default component((root, self) => {
     pending = true;
     requestAnimationFrame(() => {
       pending = false;
-      world.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.k})`);
-      svg.setAttribute("data-far", view.k < 0.3 ? "2" : view.k < 0.78 ? "1" : "0");
-      svg.style.setProperty("--k", view.k);
+      show();
       drawMini();
     });
+  }
+  function show() {
+    world.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.k})`);
+    const far = view.k < 0.3 ? "2" : view.k < 0.78 ? "1" : "0";
+    // What all nodes inherit from is touched only when it changes: each of thousands gets its style anew.
+    if (svg.dataset.far !== far) svg.dataset.far = far;
+    if (far === "2") for (const label of labels) label.style.setProperty("--k", view.k);
   }
   const size = () => ({ w: svg.clientWidth || 900, h: svg.clientHeight || 500 });
   function scaleToFit() {
@@ -71,7 +76,7 @@ export default component((root, self) => {
     const { w, h: hh } = size(), k = scaleToFit();
     if (k >= 0.5) return fit();
     const wanted = ["failed", "running", "up_for_retry", "queued"];
-    const target = wanted.map((st) => [...nodes.values()].find((n) => n.state === st)).find(Boolean);
+    const target = wanted.map((st) => layout.nodes.find((n) => stateOf(n) === st)).find(Boolean);
     const kk = layout.h * 0.62 < hh * 1.6 ? Math.max(k, Math.min(0.7, (hh - 72) / layout.h)) : 0.7;
     const zoomed = Math.max(0.5, kk);
     if (target) view = { k: zoomed, x: w / 2 - (target.x + target.w / 2) * zoomed, y: hh / 2 - (target.y + target.h / 2) * zoomed };
@@ -171,8 +176,9 @@ export default component((root, self) => {
     if (mini.hidden) return;
     const c = mini.getContext("2d"), style = getComputedStyle(svg);
     c.clearRect(0, 0, 180, 110);
+    const colors = {};
     for (const n of nodes.values()) {
-      c.fillStyle = getComputedStyle(n.el).getPropertyValue("--s") || style.color;
+      c.fillStyle = colors[n.state] ??= getComputedStyle(n.el).getPropertyValue("--s") || style.color;
       c.globalAlpha = n.state && n.state !== "none" ? 0.9 : 0.3;
       c.fillRect(4 + n.x * k, 4 + n.y * k, Math.max(1.2, n.w * k), Math.max(1.2, n.h * k));
     }
@@ -206,7 +212,7 @@ export default component((root, self) => {
   function build() {
     nodes = new Map();
     edges = [];
-    world.replaceChildren();
+    labels = [];
     for (const b of layout.boxes) {
       const g = s("g", { class: `gr-box ${b.kind}`, transform: `translate(${b.x} ${b.y})` }, s("rect", { width: b.w, height: b.h, rx: 10 }));
       if (b.label) {
@@ -214,6 +220,7 @@ export default component((root, self) => {
           s("text", { x: 14, y: 19 }, cut(b.label, Math.max(90, b.w - 30), 7)), s("title", {}, _("{name}: click to fold", { name: b.tip || b.id })));
         label.addEventListener("click", () => drag?.moved || toggle(b.id));
         label.addEventListener("keydown", (e) => e.key === "Enter" && toggle(b.id));
+        labels.push(label);
         g.append(label);
       }
       world.append(g);
@@ -236,8 +243,7 @@ export default component((root, self) => {
         s("path", { class: "edgebar", d: `M8 0H5.5A5.5 5.5 0 0 0 0 5.5V${n.h - 5.5}A5.5 5.5 0 0 0 5.5 ${n.h}H8Z` }),
         s("text", { class: "name", x: 16, y: n.h / 2 - 3 }, cut(n.label, n.w - 40, 6.9)),
         s("text", { class: "sub", x: 16, y: n.h / 2 + 12 }, ""),
-        s("circle", { class: "dot", cx: n.w - 14, cy: n.h / 2, r: 5 }),
-        s("g", { class: "parts" }));
+        s("circle", { class: "dot", cx: n.w - 14, cy: n.h / 2, r: 5 }));
       a.addEventListener("click", (e) => {
         e.preventDefault();
         e.stopPropagation();
@@ -284,11 +290,15 @@ export default component((root, self) => {
     }
     return Object.keys(out).length ? out : null;
   }
+  function stateOf(n, c = countsOf(n)) {
+    if (n.kind === "closed") return c ? worst(Object.keys(c)) : null;
+    return data.states[n.id] ?? null;
+  }
   function paint() {
     const used = new Set();
     for (const n of nodes.values()) {
       const c = countsOf(n);
-      const st = n.kind === "closed" ? (c ? worst(Object.keys(c)) : null) : data.states[n.id] ?? null;
+      const st = stateOf(n, c);
       if (st) used.add(st);
       const held = data.held?.[n.id] ?? null;
       const text = JSON.stringify([st, c, data.run_id, held]);
@@ -304,9 +314,10 @@ export default component((root, self) => {
       const sub = n.kind === "closed" ? ngettext("{n} task", "{n} tasks", n.members.length) : held ?? (n.mapped ? (c ? `${n.sub} [${total}]` : `${n.sub} [ ]`) : n.sub);
       n.el.querySelector(".sub").textContent = cut(sub, n.w - 40, 5.9);
       n.el.classList.toggle("counted", !!c);
-      const parts = n.el.querySelector(".parts");
-      parts.replaceChildren();
+      n.el.querySelector(".parts")?.remove();
       if (c) {
+        const parts = s("g", { class: "parts" });
+        n.el.append(parts);
         let x = 16;
         const w = n.w - 44;
         for (const k of [...ORDER].reverse()) {
@@ -372,17 +383,21 @@ export default component((root, self) => {
         layout = got;
         // As high as it needs to be, at most what the window has left.
         box.style.setProperty("--need", `${Math.round(Math.max(340, layout.h * 1.15 + 150))}px`);
-        build();
-        paint();
+        // The view comes before the nodes: to measure after them would lay out and style all of them twice.
+        world.replaceChildren();
         box.classList.remove("loading");
+        const n = anchor && layout.nodes.find((one) => one.id === anchor);
         if (views.has(wanted) && !known) {
           view = views.get(wanted);
           apply();
-        } else if (anchor && nodes.has(anchor)) {
-          const n = nodes.get(anchor), { w, h: hh } = size();
+        } else if (n) {
+          const { w, h: hh } = size();
           view = { ...view, x: w / 2 - (n.x + n.w / 2) * view.k, y: hh / 2 - (n.y + n.h / 2) * view.k };
           apply();
-        } else requestAnimationFrame(start);
+        } else start();
+        show();
+        build();
+        paint();
         return;
       }
       if (layout) paint();
