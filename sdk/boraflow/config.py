@@ -417,7 +417,18 @@ def _parse(field: dataclasses.Field[Any], kind: Any, value: Any, where: str) -> 
         )
     if kind in (int, float) and not parsed >= 0:
         raise ConfigError(f"{where}: a number from 0 is expected, not {parsed}")
+    if field.name.endswith("address") and parsed and not _is_address(parsed):
+        raise ConfigError(
+            f"{where}: {parsed!r} is not an address: host:port is expected, such as 127.0.0.1:7781"
+        )
     return parsed
+
+
+def _is_address(text: str) -> bool:
+    if text.startswith(("unix:", "dns:", "ipv4:", "ipv6:")):  # as gRPC has them
+        return True
+    host, _, port = text.rpartition(":")
+    return bool(host) and "/" not in host and port.isdecimal() and int(port) < 65536
 
 
 def _as(kind: Any, value: Any) -> Any:

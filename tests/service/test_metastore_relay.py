@@ -15,12 +15,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from boraflow.api.metastore.v1 import (
     backfill_service_pb2,
     dag_service_pb2,
+    pool_service_pb2,
     run_service_pb2,
     system_service_pb2,
     task_service_pb2,
     variable_service_pb2,
 )
 from boraflow.api.metastore.v1 import scheduling_service_pb2 as pb
+from boraflow.api.model.v1 import run_pb2
 from boraflow.api.model.v1 import states_pb2 as st
 from boraflow.rpc.errors import from_rpc_error
 from tests.service.test_metastore_leading import attempt_row, load, one_running, run_row, task_row
@@ -365,3 +367,33 @@ async def test_a_full_database_refuses_soon_and_changes_nothing_later(
     assert answer.run.run_id == "manual__t1"
     await leader.stop()
     await under_test.stop()
+
+
+def _impossible() -> list[run_service_pb2.TriggerRunRequest]:
+    halves = TRIGGER(dag_id="etl", conf_json='{"a": "\\ud800"}')
+    nan = TRIGGER(dag_id="etl", conf_json='{"a": NaN}')
+    deep = TRIGGER(dag_id="etl", conf_json='{"a": ' + "[" * 50_000 + "]" * 50_000 + "}")
+    large = TRIGGER(dag_id="etl", conf_json=json.dumps({"a": "x" * 300_000}))
+    nul = TRIGGER(dag_id="etl", note="a\x00b")
+    nanos, far = TRIGGER(dag_id="etl"), TRIGGER(dag_id="etl")
+    nanos.logical_time.nanos = -5
+    far.run_after.seconds = 2**62
+    return [halves, nan, deep, large, nul, nanos, far]
+
+
+async def test_what_no_database_or_calendar_holds_never_reaches_the_leader(
+    metastore: MetastoreUnderTest, leader: Leader
+) -> None:
+    """Found in the leader's commit it would fail that, and with it the leader's term."""
+    await leader.publish(dag())
+    made = creates_runs(leader)
+    api = metastore.api("ui")
+    for request in _impossible():
+        error = await refused(api.runs.TriggerRun(request))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, request
+    listing = run_service_pb2.ListRunsRequest(dag_id="e\x00tl")
+    assert (await refused(api.runs.ListRuns(listing))).code() is grpc.StatusCode.INVALID_ARGUMENT
+    named = pool_service_pb2.SetPoolRequest(pool=run_pb2.Pool(name="a\x1b[31m", slots=1))
+    assert (await refused(api.pools.SetPool(named))).code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert made == []
+    assert (await api.runs.TriggerRun(TRIGGER(dag_id="etl"))).run.run_id == "manual__t1"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -114,6 +116,9 @@ def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; a mistake of the user gives one line, no traceback."""
     # gRPC's own log lines tell nothing that the error does not.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A character that the terminal's encoding does not have is no reason to show nothing.
+        sys.stdout.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else arguments
     # What the options read is the variable; `bora config` tells where a value comes from.
     from_file = None if given[:1] == ["config"] else _output_of_file()
@@ -132,6 +137,12 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return 0
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+            raise
+        # What is left in the buffer cannot be written either, and must not be tried again at exit.
+        _silence_stdout()
+        return _say(f"cannot write the result: {error.strerror}", FAILED)
     except Exception as error:
         # Typer carries its own copy of Click in newer versions, so its exceptions go by their shape.
         if hasattr(error, "show") and hasattr(error, "exit_code"):

@@ -13,7 +13,9 @@ from boraflow.cli.output import Format, Output
 app = typer.Typer(help="The data that tasks read and write.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="ASSET", help="Name or URI of the asset.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=inputs.MOST, help="At most so many.")
+]
 
 
 @app.command("list")

@@ -31,7 +31,7 @@ def create(
         ),
     ] = ReprocessBehavior.NONE,
     max_active_runs: Annotated[
-        int, typer.Option("--max-active-runs", min=1, help="How many run at once.")
+        int, typer.Option("--max-active-runs", min=1, max=inputs.MOST, help="How many run at once.")
     ] = 10,
     backwards: Annotated[
         bool, typer.Option("--backwards", "--run-backwards", help="Newest date first.")
@@ -87,6 +87,8 @@ def list_backfills(
 ) -> None:
     """List backfills, newest first."""
     with inputs.connect() as client:
+        if dag_id:
+            client.dags.get(dag_id)  # an unknown DAG is an error, not an empty list
         found = [
             views.backfill(b)
             for b in client.backfills.list(dag_id, only_active=active, page_size=1000)

@@ -111,7 +111,8 @@ def trigger(
         bool, typer.Option("--wait", "-w", help="Show progress; exit 0 only on success.")
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0, help="Most seconds to wait.")
+        float | None,
+        typer.Option("--timeout", min=0, max=inputs.MOST, help="Most seconds to wait."),
     ] = None,
     unpause: Annotated[bool, typer.Option("--unpause", help="Unpause the DAG first.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check only.")] = False,

@@ -14,7 +14,9 @@ app = typer.Typer(help="Human in the loop: questions that tasks ask.", no_args_i
 DagId = Annotated[str, typer.Argument(metavar="DAG_ID", help="The DAG.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run; latest is the newest.")]
 TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="The task.")]
-MapIndex = Annotated[int, typer.Option("--map-index", help="Index of a mapped task.")]
+MapIndex = Annotated[
+    int, typer.Option("--map-index", min=-1, max=inputs.MOST, help="Index of a mapped task.")
+]
 
 
 @app.command("list")
@@ -26,6 +28,8 @@ def list_questions(
 ) -> None:
     """List what waits for an answer."""
     with inputs.connect() as client:
+        if dag:
+            client.dags.get(dag)  # an unknown DAG is an error, not an empty list
         found = [views.question(q) for q in client.hitl.iter(dag, run, include_ended=everything)]
     columns = ["dag_id", "run_id", "task_id", "map_index", "subject", "options", "created_at"]
     columns.append("state" if everything else "timeout_at")

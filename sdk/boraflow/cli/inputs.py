@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MOST = 2**31 - 1
+"""The largest number that the API's messages hold."""
+
 
 @contextlib.contextmanager
 def connect(patience: float = 3.0) -> Iterator[Client]:
@@ -46,13 +49,17 @@ def date(text: str | None, option: str) -> datetime | None:
         return datetime.now(UTC)
     try:
         value = datetime.fromisoformat(text)
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:
+        raise Exit(
+            USAGE, f"{option}: {text!r} lies, in UTC, outside of the years 1 to 9999"
+        ) from None
     except ValueError:
         raise Exit(
             USAGE,
             f"{option}: {text!r} is not a date; use 2026-03-01, 2026-03-01T06:00 or"
             " 2026-03-01T06:00+02:00",
         ) from None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def span(
@@ -84,7 +91,7 @@ def conf(text: str | None, option: str = "--conf") -> dict[str, Any] | None:
             raise Exit(USAGE, f"{option}: cannot read {source}: {reason}") from None
     try:
         value = json.loads(text or "")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Exit(USAGE, f"{source} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise Exit(

@@ -41,7 +41,9 @@ def get(name: Name, form: Output = Format.TABLE) -> None:
 @app.command("set")
 def set_pool(
     name: Name,
-    slots: Annotated[int, typer.Argument(min=-1, help="How many slots; -1 is without limit.")],
+    slots: Annotated[
+        int, typer.Argument(min=-1, max=inputs.MOST, help="How many slots; -1 is without limit.")
+    ],
     description: Annotated[str, typer.Argument(help="Free text.")] = "",
     include_deferred: Annotated[
         bool, typer.Option("--include-deferred", help="Deferred tasks hold slots too.")
@@ -94,8 +96,11 @@ def _parsed(where: str, value: Any) -> dict[str, Any]:
         slots = int(str(value.get("slots")))
     except ValueError:
         slots = -2
-    if slots < -1:
-        raise Exit(USAGE, f"{where}: slots is a whole number from -1, not {value.get('slots')!r}")
+    if not -1 <= slots <= inputs.MOST:
+        raise Exit(
+            USAGE,
+            f"{where}: slots is a whole number from -1 to {inputs.MOST}, not {value.get('slots')!r}",
+        )
     include = value.get("include_deferred") or False
     if not isinstance(include, bool):
         raise Exit(USAGE, f"{where}: include_deferred is true or false, not {include!r}")

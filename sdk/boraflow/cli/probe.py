@@ -22,7 +22,9 @@ INTERVAL = 0.03
 def listens(address: str) -> bool:
     """Return whether something accepts connections there."""
     host, _, port = address.rpartition(":")
-    with contextlib.suppress(OSError):
+    if not port.isdecimal():
+        return False
+    with contextlib.suppress(OSError, OverflowError):
         socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
         return True
     return False

@@ -41,7 +41,9 @@ def list_runs(
     partition_key: Annotated[
         str, typer.Option("--partition-key", help="Only runs of exactly this partition.")
     ] = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=inputs.MOST, help="At most so many.")
+    ] = 50,
     form: Output = Format.TABLE,
 ) -> None:
     """List runs, newest first."""
@@ -128,7 +130,8 @@ def wait(
     dag_id: DagId,
     run_id: RunId = "latest",
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0, help="Most seconds to wait.")
+        float | None,
+        typer.Option("--timeout", min=0, max=inputs.MOST, help="Most seconds to wait."),
     ] = None,
     form: Output = Format.TABLE,
 ) -> int:

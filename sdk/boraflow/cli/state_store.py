@@ -37,7 +37,10 @@ class Owner:
     dag_id: Annotated[str, typer.Option("--dag-id", help="Of a task of this DAG.")] = ""
     task_id: Annotated[str, typer.Option("--task-id", help="Of this task.")] = ""
     run_id: Annotated[str, typer.Option("--run-id", help="In this run.")] = "latest"
-    map_index: Annotated[int, typer.Option("--map-index", help="Which one, of a mapped task.")] = -1
+    map_index: Annotated[
+        int,
+        typer.Option("--map-index", min=-1, max=inputs.MOST, help="Which one, of a mapped task."),
+    ] = -1
 
     def named(self, client: Client) -> dict[str, Any]:
         """Return what the client's calls take.
@@ -112,7 +115,10 @@ def set_entry(
     retention_days: Annotated[
         float | None,
         typer.Option(
-            "--retention-days", min=0, help="How long a task's is kept; 0 as long as its run."
+            "--retention-days",
+            min=0,
+            max=36500,
+            help="How long a task's is kept; 0 as long as its run.",
         ),
     ] = None,
 ) -> None:
@@ -120,7 +126,7 @@ def set_entry(
     text = sys.stdin.read() if value == "-" else value
     try:
         parsed = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Exit(
             USAGE, f"the value of {key} is not JSON ({error}); a text is '\"text\"'"
         ) from None

@@ -25,7 +25,9 @@ DagId = Annotated[str, typer.Argument(metavar="DAG_ID", help="The DAG.")]
 TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="The task.")]
 Target = Annotated[str, typer.Argument(metavar="FILE|DAG_ID", help="A DAG file, or a dag_id.")]
 RunId = Annotated[str, typer.Argument(metavar="[RUN_ID]", help="The run; default is the latest.")]
-MapIndex = Annotated[int, typer.Option("--map-index", "-m", min=-1, help="Index of a mapped task.")]
+MapIndex = Annotated[
+    int, typer.Option("--map-index", "-m", min=-1, max=inputs.MOST, help="Index of a mapped task.")
+]
 
 
 class Mark(enum.StrEnum):
@@ -122,7 +124,8 @@ def logs(
     run_id: RunId = "latest",
     map_index: MapIndex = -1,
     try_number: Annotated[
-        int | None, typer.Option("--try", min=1, help="Only this try; default is all.")
+        int | None,
+        typer.Option("--try", min=1, max=inputs.MOST, help="Only this try; default is all."),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the task is finished.")
@@ -162,7 +165,8 @@ def clear(
         list[str] | None, typer.Option("--run-id", "-r", help="Run; default is the latest.")
     ] = None,
     map_index: Annotated[
-        list[int] | None, typer.Option("--map-index", "-m", help="Only these indexes.")
+        list[int] | None,
+        typer.Option("--map-index", "-m", min=-1, max=inputs.MOST, help="Only these indexes."),
     ] = None,
     upstream: Annotated[bool, typer.Option("--upstream", "-u", help="Also those before.")] = False,
     downstream: Annotated[
@@ -209,7 +213,8 @@ def mark(
     state: Annotated[Mark, typer.Argument(help="State to set.")],
     run_id: RunId = "latest",
     map_index: Annotated[
-        list[int] | None, typer.Option("--map-index", "-m", help="Only these indexes.")
+        list[int] | None,
+        typer.Option("--map-index", "-m", min=-1, max=inputs.MOST, help="Only these indexes."),
     ] = None,
     upstream: Annotated[bool, typer.Option("--upstream", "-u", help="Also those before.")] = False,
     downstream: Annotated[

@@ -87,6 +87,20 @@ def explain(error: Exception, address: str) -> ApiError:
             " or overloaded (`bora doctor` says which); whether the call was carried out is not known",
             {"cause": api.message[:500]},
         )
+    if api.reason == "UNIMPLEMENTED" and api.code is grpc.StatusCode.UNIMPLEMENTED:
+        return ApiError(
+            api.code,
+            api.reason,
+            f"what answers at {address} is no metastore, or one of another version: is"
+            " BORAFLOW_METASTORE_ADDRESS right?",
+            {"cause": api.message[:500]},
+        )
+    if api.reason == "RESOURCE_EXHAUSTED":
+        return ApiError(
+            api.code,
+            "MESSAGE_TOO_LARGE",
+            f"the call or its answer is larger than a message may be: {api.message[:500]}",
+        )
     return api
 
 
@@ -159,8 +173,13 @@ def scan_folder(folder: Path) -> list[LocalFile]:
                     "FILE_TOO_LARGE",
                     f"{path} has {size:,} bytes; a bundle's file has at most {MAX_FILE_BYTES:,}",
                 )
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            try:
+                with path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise invalid(
+                    "FILE_UNREADABLE", f"cannot read {path}: {error.strerror or error}"
+                ) from error
             found.append(LocalFile(path.relative_to(folder).as_posix(), path, digest, size))
     if not found:
         raise invalid("FOLDER_EMPTY", f"{folder} has no files to deploy")

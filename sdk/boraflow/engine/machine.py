@@ -354,6 +354,11 @@ class Engine:
             reply.code = refused.code
             reply.reason = refused.reason
             reply.message = refused.message
+        except OverflowError:
+            # A schedule was asked what comes before the year 1 or after the year 9999.
+            reply.code = "INVALID_ARGUMENT"
+            reply.reason = "TIME_OUT_OF_RANGE"
+            reply.message = "the dates lead out of the years 1 to 9999: choose ones further inside"
         except Exception as err:  # noqa: BLE001 - confined to its command
             self.state.fault(err, None, getattr(event.command, "dag_id", ""))
             reply.code = "INTERNAL"

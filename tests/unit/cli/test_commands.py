@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from boraflow.cli import inputs, output
+from boraflow.cli.app import run
 from boraflow.cli.connections import from_text
 from boraflow.cli.exits import Exit, code_of
 from boraflow.cli.output import Format
@@ -221,3 +222,80 @@ def test_the_supervisor_is_small() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"typer", "grpc", "rich", "asyncio", "boraflow.client", "boraflow.model"}
     assert not set(done.stdout.split()) & heavy
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (["tasks", "show", "d", "t", "--map-index", "99999999999999"], "--map-index"),
+        (["tasks", "mark", "d", "t", "success", "-m", "99999999999999"], "--map-index"),
+        (["tasks", "logs", "d", "t", "--try", "99999999999999"], "--try"),
+        (["runs", "list", "--limit", "99999999999999999999"], "--limit"),
+        (["runs", "list", "--from", "0001-01-01T00:00+14:00"], "years 1 to 9999"),
+        (["dags", "trigger", "d", "-l", "9999-12-31T23:59:59-10:00"], "years 1 to 9999"),
+        (["dags", "trigger", "d", "-c", '{"a":' + "[" * 5000 + "]" * 5000 + "}"], "--conf"),
+        (["backfill", "create", "d", "--from", "2026-01-01", "--to", "2026-01-02",
+          "--max-active-runs", "99999999999"], "--max-active-runs"),
+        (["pools", "set", "p", "99999999999"], "slots"),
+        (["state-store", "set", "k", "1", "--dag-id", "d", "--task-id", "t",
+          "--retention-days", "999999999999"], "--retention-days"),
+        (["deploy", "/proc/self/task"], "/proc/self"),
+    ],
+)  # fmt: skip
+def test_values_that_nothing_can_hold_are_refused_by_name(
+    command: list[str], names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is called: there is no metastore here."""
+    assert run(command) == 2
+    said = capsys.readouterr()
+    assert names in said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:7781", "127.0.0.1:99999", "localhost"])
+def test_an_address_that_is_none_is_said_to_be_none(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BORAFLOW_METASTORE_ADDRESS", address)
+    assert run(["dags", "list"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("bora: BORAFLOW_METASTORE_ADDRESS: ")
+    assert "host:port" in said
+
+
+def test_a_result_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "boraflow.cli.main", "config", "show"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "bora: cannot write the result: No space left on device\n",
+    )
+
+
+def test_half_a_character_is_printed_as_its_escape() -> None:
+    """A task may return one; a list that holds it must still be shown."""
+    code = (
+        "from boraflow.cli.app import run; from boraflow.cli import output;"
+        "run(['version']); output.dump({'a': chr(0xD800)}, output.Format.JSON)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.endswith('{\n  "a": "\\ud800"\n}\n')
+
+
+def test_a_number_of_a_file_that_is_too_large_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "pools.json"
+    file.write_text('{"a": {"slots": 99999999999}}')
+    assert run(["pools", "import", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "99999999999" in said

@@ -47,6 +47,7 @@ def test_a_run_gets_an_id_of_its_type_and_a_suffix_without_a_date():
         (TriggerRun("d", "a b"), "INVALID_ARGUMENT", "BAD_RUN_ID", "'a b'"),
         (TriggerRun("d", "x" * 251), "INVALID_ARGUMENT", "BAD_RUN_ID", "250"),
         (TriggerRun("d", "scheduled__x"), "INVALID_ARGUMENT", "BAD_RUN_ID", "reserved"),
+        (TriggerRun("d", "latest"), "INVALID_ARGUMENT", "BAD_RUN_ID", "newest"),
         (TriggerRun("d", conf_json="[1]"), "INVALID_ARGUMENT", "CONF_INVALID", "an array"),
         (TriggerRun("d", conf_json="{"), "INVALID_ARGUMENT", "CONF_INVALID", "not JSON"),
         (TriggerRun("d", run_type="odd"), "INVALID_ARGUMENT", "BAD_RUN_TYPE", "odd"),

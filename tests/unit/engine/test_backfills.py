@@ -52,6 +52,14 @@ def test_a_backfill_runs_every_tick_of_its_range():
     assert run.actor == "alice"
 
 
+def test_dates_at_the_end_of_the_calendar_are_refused_in_words():
+    w = World(executor=True)
+    w.publish(arrows("a", timetable=TimetableSpec("cron_trigger", {"cron": "0 0 * * *"})))
+    first, last = Micros(-62_135_596_800 * SECOND), Micros(-62_135_000_000 * SECOND)
+    reply = w.command(CreateBackfill("d", first, last, dry_run=True))
+    assert (reply.code, reply.reason) == ("INVALID_ARGUMENT", "TIME_OUT_OF_RANGE")
+
+
 def test_a_preview_creates_nothing():
     w = world()
     before = len(w.store.runs)

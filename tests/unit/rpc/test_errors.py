@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 import grpc
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,3 +83,18 @@ def test_a_call_that_took_too_long_says_who_did_not_answer() -> None:
     assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "the metastore at db.example:7781 did not answer in time" in error.message
     assert "bora doctor" in error.message
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (grpc.StatusCode.UNIMPLEMENTED, "no metastore"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "larger than a message may be"),
+    ],
+)
+def test_what_grpc_itself_says_is_told_in_words(code: grpc.StatusCode, says: str) -> None:
+    from boraflow.client._calls import explain
+
+    told = explain(Failed(code, "Method not found!"), "h:1")
+    assert told.code is code
+    assert says in told.message

@@ -135,6 +135,12 @@ def _check_run_id(run_id: str, run_type: RunType) -> None:
             "BAD_RUN_ID",
             f"run id {run_id[:80]!r} must be at most 250 of letters, digits and _ . ~ : + -",
         )
+    if run_id == "latest":
+        raise Refused(
+            "INVALID_ARGUMENT",
+            "BAD_RUN_ID",
+            "run id 'latest' stands for the newest run; choose another",
+        )
     for kind in _RESERVED:
         if run_id.startswith(f"{kind}__") and run_type.value != kind:
             raise Refused(

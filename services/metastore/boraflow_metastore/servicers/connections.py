@@ -110,10 +110,10 @@ class ConnectionServicer(connection_service_pb2_grpc.ConnectionServiceServicer):
         self, request: pb.SetConnectionRequest, context: Context
     ) -> pb.SetConnectionResponse:
         c = request.connection
-        if not c.conn_id or len(c.conn_id) > _LONGEST_ID:
+        if not c.conn_id or len(c.conn_id) > _LONGEST_ID or not c.conn_id.isprintable():
             raise invalid(
                 "CONNECTION_INVALID",
-                f"a connection needs a conn_id of 1 to {_LONGEST_ID} characters",
+                f"a connection needs a conn_id of 1 to {_LONGEST_ID} characters, none of them a control character",
                 field="connection.conn_id",
             )
         if not 0 <= c.port <= 65535:

@@ -17,6 +17,8 @@ from boraflow_metastore.store.reader import Snapshot
 from boraflow_metastore.store.writer import Transaction
 
 _LONGEST_NOTE = 1_000
+#: Lists carry it with each row, and a page of them must fit into a message.
+_LONGEST_JSON = 256 * 1024
 _FINISHED = (states_pb2.RUN_STATE_SUCCESS, states_pb2.RUN_STATE_FAILED)
 _TASKS_A_MESSAGE = 2_000
 _GATHER_SECONDS = 0.05
@@ -164,9 +166,18 @@ def check_json_object(text: str, field: str) -> None:
     """Refuse what is not a JSON object; empty is one."""
     if not text:
         return
+    if len(text) > _LONGEST_JSON:
+        raise invalid(
+            "JSON_TOO_LONG",
+            f"{field} has {len(text):,} characters; at most {_LONGEST_JSON:,} are kept: store what is larger where"
+            " tasks can read it",
+            field=field,
+        )
     try:
         value = json.loads(text)
-    except ValueError as error:
+        # Python reads more than JSON has: NaN, infinities, halves of characters. Nobody else could read them back.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
         raise invalid("JSON_INVALID", f"{field} is not JSON: {error}", field=field) from None
     if not isinstance(value, dict):
         raise invalid(

@@ -44,7 +44,7 @@ def check_value(key: str, value_json: str, limit: int, setting: str) -> None:
     """
     try:
         null = json.loads(value_json) is None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise invalid(
             "STATE_INVALID", f"the value of key {key!r} is not JSON: {error}", field="value_json"
         ) from None

@@ -36,9 +36,11 @@ class TokenServicer(token_service_pb2_grpc.TokenServiceServicer):
     async def CreateToken(
         self, request: pb.CreateTokenRequest, context: Context
     ) -> pb.CreateTokenResponse:
-        if not request.name or len(request.name) > 100:
+        if not request.name or len(request.name) > 100 or not request.name.isprintable():
             raise invalid(
-                "TOKEN_INVALID", "a token needs a name of 1 to 100 characters", field="name"
+                "TOKEN_INVALID",
+                "a token needs a name of 1 to 100 characters, none of them a control character",
+                field="name",
             )
         if "#" in request.name:
             raise invalid("TOKEN_INVALID", "'#' in a name is for people's sessions", field="name")

@@ -28,10 +28,10 @@ def plain_variable(vault: Vault, stored: StoredVariable) -> pb.Variable:
 
 def check_variable(variable: pb.Variable) -> None:
     """Refuse a variable that cannot be stored."""
-    if not variable.key or len(variable.key) > _LONGEST_KEY:
+    if not variable.key or len(variable.key) > _LONGEST_KEY or not variable.key.isprintable():
         raise invalid(
             "VARIABLE_INVALID",
-            f"a variable needs a key of 1 to {_LONGEST_KEY} characters",
+            f"a variable needs a key of 1 to {_LONGEST_KEY} characters, none of them a control character",
             field="variable.key",
         )
     if len(variable.value) > _LARGEST_VALUE:

@@ -215,9 +215,11 @@ def get_pool(session: Session, caches: Caches, name: str) -> run_pb2.Pool:
 
 def set_pool(transaction: Transaction, pool: run_pb2.Pool) -> None:
     """Create or replace a pool."""
-    if not pool.name or len(pool.name) > 250:
+    if not pool.name or len(pool.name) > 250 or not pool.name.isprintable():
         raise invalid(
-            "POOL_INVALID", "a pool needs a name of 1 to 250 characters", field="pool.name"
+            "POOL_INVALID",
+            "a pool needs a name of 1 to 250 characters, none of them a control character",
+            field="pool.name",
         )
     if pool.slots < -1:
         raise invalid(
