@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -52,6 +54,59 @@ def test_a_failure_says_why_and_harms_nobody(
     assert says in attempts[-1].error
     assert len(attempts) == (3 if name == "fails" else 1)
     assert cluster.run("fine").state == "success"
+
+
+def test_files_that_cannot_be_used_harm_no_other(cluster: Cluster) -> None:
+    head = "from boraflow import DAG, task\n"
+    body = "with DAG('{}', schedule=None):\n    @task\n    def ok():\n        {}\n    ok()\n"
+    with zipfile.ZipFile(cluster.dags_folder / "packed.part", "w") as archive:
+        archive.writestr("inner/__init__.py", "")
+        archive.writestr("inner/names.py", "WORD = 'packed'\n")
+        archive.writestr(
+            "etl.py", f"{head}from inner.names import WORD\n{body.format('packed', 'return WORD')}"
+        )
+        archive.writestr("broken.py", f"{head}\nboom\n")
+    (cluster.dags_folder / "packed.part").rename(cluster.dags_folder / "packed.zip")
+    wrong = {
+        "exits": (b"import os\nos._exit(0)\n", "os._exit(0)", 3),
+        "leaves": (b"raise SystemExit(2)\n", "sys.exit(2)", 2),
+        "crashes": (b"import ctypes; ctypes.string_at(0)\n", "SIGSEGV", 2),
+        "latin": (b"x = '\xe9'\n", "byte 0xe9 is not UTF-8", 2),
+        "nulls": (b"\0\n", "null bytes", 2),
+        "syntax": (b"x = (\n", "was never closed", 2),
+        "surrogate": (b"raise ValueError('\\udcff')\n", "ValueError", 2),
+        "long": (b"raise ValueError('z' * 30_000_000)\n", "30,000,012 characters", 2),
+        "base": (b"raise BaseException('mine')\n", "BaseException: mine", 2),
+        "words": (b"d = DAG('\\udcff', schedule=None)\n", "udcff", 2),
+        "text": (
+            b"d = DAG('wrong_text', schedule=None, description='\\udcff')\n",
+            "DAG 'wrong_text' cannot be stored",
+            0,
+        ),
+    }
+    for name, (text, _, _) in wrong.items():
+        part = cluster.dags_folder / f"{name}.part"
+        part.write_bytes(b"from boraflow import DAG\n" + text)
+        part.rename(cluster.dags_folder / f"{name}.py")
+
+    def told() -> dict[str, Any]:
+        found = {e.fileloc: e for e in cluster.client.dags.import_errors()}
+        return found if len(found) == len(wrong) + 1 else {}
+
+    errors = eventually(told, "each wrong file has its error")
+    for name, (_, words, line) in wrong.items():
+        error = errors[f"{name}.py"]
+        assert words in error.message
+        assert error.line == line, error
+    assert "(in packed.zip/broken.py, line 3)" in errors["packed.zip"].message
+    cluster.wait_for_dag("packed")
+    run = cluster.run("packed")
+    assert cluster.xcom(run, "ok") == "packed"
+    source = cluster.client.dags.source("packed").source
+    assert "# --- packed.zip/etl.py" in source
+    assert cluster.run("fine").state == "success"
+    for name in [*errors, "packed.zip"]:
+        (cluster.dags_folder / name).unlink(missing_ok=True)
 
 
 def test_grandchildren_are_gone_when_the_task_is_done(cluster: Cluster) -> None:

@@ -11,6 +11,7 @@ from boraflow.cli import output
 from boraflow.cli.exits import FAILED, NOT_FOUND, OK, USAGE, Exit
 from boraflow.cli.output import Format
 from boraflow.config import load_settings
+from boraflow.model.discovery import modules_of_zip
 
 if TYPE_CHECKING:
     from boraflow._dag import DAG
@@ -41,6 +42,17 @@ def _say_errors(loaded: LoadedFile) -> None:
             output.note(error.traceback.rstrip())
 
 
+def _text(file: Path) -> str:
+    """Return what a file, or the modules at an archive's root, say."""
+    if file.suffix != ".zip":
+        return file.read_text(errors="replace")
+    try:
+        sources = [source for _, source in modules_of_zip(file.read_bytes())]
+    except ValueError:
+        sources = []
+    return b"\n".join(sources).decode(errors="replace")
+
+
 def _find(target: str, dag_id: str | None) -> tuple[DAG, Path]:
     """Return the DAG that ``target`` names, and its file.
 
@@ -63,17 +75,19 @@ def _find(target: str, dag_id: str | None) -> tuple[DAG, Path]:
                 _say_errors(loaded)
                 names = ", ".join(loaded.dags)
                 raise Exit(NOT_FOUND, f"{target} has no DAG {dag_id!r}; it has {names}")
+            _say_errors(loaded)
             return loaded.dags[dag_id], file
         if len(loaded.dags) > 1:
             names = ", ".join(loaded.dags)
             raise Exit(USAGE, f"{target} has several DAGs ({names}): name one with --dag-id")
+        _say_errors(loaded)
         return next(iter(loaded.dags.values())), file
-    if target.endswith(".py") or "/" in target:
+    if target.endswith((".py", ".zip")) or "/" in target:
         raise Exit(NOT_FOUND, f"there is no file {target}")
     folder = _folder()
     # The id is most likely written in the file; others are looked at last.
-    files = sorted(folder.rglob("*.py")) if folder.is_dir() else []
-    texts = {f: f.read_text(errors="replace") for f in files}
+    files = sorted([*folder.rglob("*.py"), *folder.rglob("*.zip")]) if folder.is_dir() else []
+    texts = {f: _text(f) for f in files}
     for candidate in sorted(files, key=lambda f: target not in texts[f]):
         if "dag" not in texts[candidate].lower():
             continue

@@ -118,6 +118,10 @@ def _may_hold_dags(file: Path) -> bool:
 
 
 def _read(file: Path) -> Source | Finding:
+    if file.suffix == ".zip":
+        return Finding(
+            str(file), 1, 1, "BF101", "an archive is not looked into; lint what it was packed from"
+        )
     try:
         text = file.read_text(encoding="utf-8")
         return Source(str(file), text, ast.parse(text))

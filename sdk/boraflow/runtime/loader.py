@@ -7,24 +7,58 @@ classes defined in it can be named in XComs and triggers. The bundle's root is o
 from __future__ import annotations
 
 import hashlib
+import importlib
+import linecache
 import os
 import re
 import sys
 import traceback
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from boraflow import _deprecated
 from boraflow._dag import DAG
 from boraflow._dag_context import DagContext
 from boraflow.airflow import hook, plugins
 from boraflow.exceptions import DagFileError
+from boraflow.model.discovery import may_define_dag, modules_of_zip
 from boraflow.runtime.serialize import feeding_tasks
 
 _PREFIX = "boraflow_dag_"
 _PACKAGED = frozenset({"site-packages", "dist-packages"})
+
+
+class ProcessEndError(BaseException):
+    """A file that is loaded ends the process; no ``except Exception`` swallows it."""
+
+
+@contextmanager
+def _kept_alive() -> Iterator[None]:
+    """Raise where a file ends the process without an exception, for the error to have a line.
+
+    Processes that it forks are not concerned.
+    """
+    own, end, abort = os.getpid(), os._exit, os.abort
+
+    def _exit(status: int) -> NoReturn:
+        if os.getpid() != own:
+            end(status)
+        raise ProcessEndError(f"the file called os._exit({status}) while it was loaded")
+
+    def _abort() -> NoReturn:
+        if os.getpid() != own:
+            abort()
+        raise ProcessEndError("the file called os.abort() while it was loaded")
+
+    os._exit, os.abort = _exit, _abort
+    try:
+        yield
+    finally:
+        os._exit, os.abort = end, abort
 
 
 @dataclass(slots=True)
@@ -134,6 +168,9 @@ def load_file(
 ) -> LoadedFile:
     """Execute a DAG file and return what it holds. Never raises for what the file does.
 
+    Of a zip archive the modules at its root are executed that may define DAGs; the archive is on ``sys.path``. One
+    that fails leaves the others.
+
     Args:
         path: the file, absolute or inside the bundle.
         bundle_root: the bundle's folder; the file's own folder when None.
@@ -149,10 +186,11 @@ def load_file(
         sys.path.insert(0, root)
     _bundle_root = root
     plugins.load(root)
-    name = module_name(fileloc)
-    module = types.ModuleType(name)
-    module.__file__ = full
-    sys.modules[name] = module
+    zipped = full.endswith(".zip")
+    if zipped:
+        importlib.invalidate_caches()  # it may be another archive than before
+        if full not in sys.path:
+            sys.path.insert(0, full)
     before = set(sys.modules)
     recorder: _Recorder | None = None
     if track:
@@ -163,15 +201,27 @@ def load_file(
     DagContext.reset()
     found = DagContext.autoregistered = []
     deprecations: dict[_deprecated.Deprecation, None] = {}
+    modules: list[types.ModuleType] = []
+    sound: list[types.ModuleType] = []
     try:
         with open(full, "rb") as file:  # noqa: PTH123
             source = file.read()
-        with hook.active(), _deprecated.collect() as deprecations:
-            exec(compile(source, full, "exec", dont_inherit=True), module.__dict__)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as err:  # noqa: BLE001 (whatever a DAG file raises is its own error)
-        loaded.errors.append(describe_error(err, root, full))
+        with hook.active(), _deprecated.collect() as deprecations, _kept_alive():
+            for path_inside, text in _sources(full, fileloc, source):
+                module = _module(path_inside, root)
+                modules.append(module)
+                if zipped:
+                    _show_source(module.__file__ or "", text)
+                if error := _execute(module, text, root):
+                    loaded.errors.append(error)
+                else:
+                    sound.append(module)
+    except (OSError, ValueError) as err:
+        loaded.errors.append(
+            LoadError(fileloc, None, str(err), exception=err)
+            if isinstance(err, ValueError)
+            else describe_error(err, root, full)
+        )
     finally:
         _recorder = None
         DagContext.autoregistered = None
@@ -179,7 +229,10 @@ def load_file(
     if recorder is not None:
         recorder.opened.discard(full)
         local = _local_modules(before, root, full)
-        local |= _reachable_modules(module, root, full)
+        for module in modules:
+            local |= _reachable_modules(module, root, full)
+        if zipped:
+            local = {p for p in local if not p.startswith(full + os.sep)}
         loaded.dependencies = tuple(
             sorted(
                 os.path.relpath(p, root).replace(os.sep, "/")
@@ -204,36 +257,78 @@ def load_file(
     loaded.warnings += [
         LoadError(_shown(file, root), None, what) for file, what in plugins.problems
     ]
-    if loaded.errors:
-        return loaded
-    _collect(loaded, module, found, root)
+    _collect(loaded, sound, found, root)
     return loaded
 
 
-def _collect(loaded: LoadedFile, module: types.ModuleType, found: list[DAG], root: str) -> None:
+def _sources(full: str, fileloc: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield path inside the bundle and source of a file, or of each module at an archive's root that may define DAGs."""
+    if not full.endswith(".zip"):
+        yield fileloc, content
+        return
+    for name, source in modules_of_zip(content):
+        if may_define_dag(source):
+            yield f"{fileloc}/{name}", source
+
+
+def _module(fileloc: str, root: str) -> types.ModuleType:
+    module = types.ModuleType(module_name(fileloc))
+    module.__file__ = os.path.join(root, fileloc)  # noqa: PTH118
+    sys.modules[module.__name__] = module
+    return module
+
+
+def _execute(module: types.ModuleType, source: bytes, root: str) -> LoadError | None:
+    """Execute a module and return what went wrong."""
+    path = module.__file__ or ""
+    try:
+        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as err:  # noqa: BLE001 (whatever a DAG file raises is its own error)
+        return describe_error(err, root, path)
+    return None
+
+
+def _show_source(path: str, source: bytes) -> None:
+    """Let tracebacks, and people who ask for a task's code, see the lines of a file inside an archive."""
+    text = source.decode("utf-8", "replace")
+    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
+
+
+def _collect(
+    loaded: LoadedFile, modules: list[types.ModuleType], found: list[DAG], root: str
+) -> None:
+    paths = {m.__file__ for m in modules}
     candidates: dict[int, DAG] = {}
-    for value in list(vars(module).values()):
-        if isinstance(value, DAG):
-            candidates[id(value)] = value
-    for dag in found:
-        candidates[id(dag)] = dag
+    for module in modules:
+        for value in list(vars(module).values()):
+            if isinstance(value, DAG):
+                candidates[id(value)] = value
+    if modules:
+        for dag in found:
+            candidates[id(dag)] = dag
     by_id: dict[str, list[DAG]] = {}
     for dag in candidates.values():
         if dag.is_subdag:
             continue
         made_in = dag.module_file
-        if made_in and made_in != loaded.path and made_in.startswith(root + os.sep):
+        if made_in and made_in not in paths and made_in.startswith(root + os.sep):
             continue  # imported from another file of the bundle, which is loaded for itself
         by_id.setdefault(dag.dag_id, []).append(dag)
     for dag_id, same in by_id.items():
         if len(same) > 1:
-            lines = sorted(d._defined_at[1] for d in same)
+            places = sorted(d._defined_at for d in same)
+            lines = [
+                str(line) if file == loaded.path else f"{_shown(file, root)}:{line}"
+                for file, line in places
+            ]
             loaded.errors.append(
                 LoadError(
                     loaded.fileloc,
-                    lines[-1],
+                    places[-1][1] if places[-1][0] == loaded.path else None,
                     f"AirflowDagDuplicatedIdException: the dag_id '{dag_id}' is used by {len(same)} DAGs of this "
-                    f"file (lines {', '.join(map(str, lines))}); ids must be unique",
+                    f"file (lines {', '.join(lines)}); ids must be unique",
                     dag_id=dag_id,
                 )
             )
@@ -314,14 +409,20 @@ def describe_error(err: BaseException, root: str, path: str) -> LoadError:
             file, line = place.filename, place.lineno
         else:
             file = path
-    message = f"{type(err).__name__}: {err}" if str(err) else type(err).__name__
-    if isinstance(err, SystemExit):
+    try:
+        said = str(err)
+    except Exception:  # noqa: BLE001 (an exception of the user's)
+        said = ""
+    message = f"{type(err).__name__}: {said}" if said else type(err).__name__
+    if isinstance(err, ProcessEndError):
+        message = said
+    elif isinstance(err, SystemExit):
         message = f"the file called sys.exit({err.code!r}) while it was loaded"
     elif isinstance(err, SyntaxError):
         message = f"{type(err).__name__}: {err.msg}"
         if problem := _unreadable(file):
             line, message = problem
-    elif isinstance(err, ModuleNotFoundError) and err.name and str(err).startswith("No module"):
+    elif isinstance(err, ModuleNotFoundError) and err.name and said.startswith("No module"):
         message += (
             "; put it in the DAG folder, or install it where the scheduler and the executors run"
         )

@@ -267,7 +267,7 @@ class Parser:
 
     def _finish(self, child: _Child, late: bool = False) -> None:
         """Kill what is left of a child that could not report, and report for it."""
-        trace = os.pread(child.trace, 1 << 16, 0).decode("utf-8", "replace") if late else ""
+        trace = os.pread(child.trace, 1 << 16, 0).decode("utf-8", "replace")
         status = self._kill(child)
         if not child.jobs:
             return
@@ -284,9 +284,13 @@ class Parser:
         elif os.WIFSIGNALED(status):
             name = signal.Signals(os.WTERMSIG(status)).name
             text = f"the file's process was ended by {name} while it was imported"
+            if name == "SIGKILL":
+                text += "; that is how the kernel ends processes where memory runs out"
         else:
             code = os.waitstatus_to_exitcode(status)
             text = f"the file ended its process with exit code {code} while it was imported"
+            if code == 0:
+                text += ", or broke its interpreter (it closed all files, or emptied sys.modules)"
         if not job.get("cancelled"):
             self._fail(job, time.monotonic() - child.started, text, trace)
 

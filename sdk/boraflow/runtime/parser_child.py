@@ -30,6 +30,8 @@ GRACE = 1.0
 TRACEBACK_LINES = 60
 MOST_SPEC = 8 << 20
 """Characters of one DAG's spec."""
+MOST_MESSAGE, MOST_TRACEBACK = 10_000, 60_000
+"""Characters of an error; what user code raises may be of any length."""
 
 
 class ParseTimeoutError(BaseException):
@@ -98,13 +100,12 @@ def describe(error: BaseException, root: str, file: str, memory_mb: int = 0) -> 
     """Return message, line in ``file`` (or of the deepest frame inside the bundle) and the user's frames."""
     path = f"{root}/{file}"
     name = type(error).__name__
-    text = str(error).strip()
-    if isinstance(error, MemoryError):
-        text = text or "out of memory"
-        if memory_mb:
-            text += f"; importing a DAG file may take {memory_mb} MB (BORAFLOW_SCHEDULER_PARSE_MEMORY_MB)"
-    elif isinstance(error, ParseTimeoutError):
-        name, text = "ParseTimeout", f"{text} (BORAFLOW_SCHEDULER_PARSE_TIMEOUT_SECONDS)"
+    try:
+        text = str(error).strip()
+    except Exception:  # noqa: BLE001 - an exception of the user's
+        text = ""
+    if limit := _limit_words(error, memory_mb):
+        name, text = limit
     elif isinstance(error, SystemExit):
         text = f"the file calls sys.exit({error.code!r}) while it is imported"
     elif isinstance(error, SyntaxError):
@@ -122,6 +123,7 @@ def describe(error: BaseException, root: str, file: str, memory_mb: int = 0) -> 
     elif inside:
         place, line = os.path.relpath(os.path.realpath(inside[-1].filename), root), 0
     message = f"{name}: {text}" if text else name
+    message = _cut(message, MOST_MESSAGE)
     if place != file:
         message += f" (in {place}{f', line {line}' if line else ''})"
         line = own[-1].lineno or 0 if own else 0
@@ -129,8 +131,26 @@ def describe(error: BaseException, root: str, file: str, memory_mb: int = 0) -> 
     return {
         "message": message,
         "line": line,
-        "traceback": "".join("".join(lines).splitlines(keepends=True)[-TRACEBACK_LINES:]),
+        "traceback": "".join("".join(lines).splitlines(keepends=True)[-TRACEBACK_LINES:])[
+            -MOST_TRACEBACK:
+        ],
     }
+
+
+def _limit_words(error: BaseException | None, memory_mb: int) -> tuple[str, str] | None:
+    """Return name and text of an error that a limit caused, with the setting that moves it."""
+    if isinstance(error, MemoryError):
+        text = str(error).strip() or "out of memory"
+        if memory_mb:
+            text += f"; importing a DAG file may take {memory_mb} MB (BORAFLOW_SCHEDULER_PARSE_MEMORY_MB)"
+        return "MemoryError", text
+    if isinstance(error, ParseTimeoutError):
+        return "ParseTimeout", f"{error} (BORAFLOW_SCHEDULER_PARSE_TIMEOUT_SECONDS)"
+    return None
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
 
 
 def _parse(job: dict[str, Any], listings: Listings) -> dict[str, Any]:
@@ -145,16 +165,28 @@ def _parse(job: dict[str, Any], listings: Listings) -> dict[str, Any]:
     dags: list[tuple[str, str, str]] = []
     dependencies = {*loaded.dependencies, *listings.seen}
     for error in loaded.errors:
-        message = error.message
+        message = _cut(error.message, MOST_MESSAGE)
+        if limit := _limit_words(error.exception, job["memory_mb"]):
+            message = ": ".join(limit)
         line = error.line or 0
         if error.file != file:
             message += f" (in {error.file}{f', line {line}' if line else ''})"
             line = 0
-        errors.append({"message": message, "line": line, "traceback": error.traceback})
+        tail = error.traceback[-MOST_TRACEBACK:]
+        errors.append({"message": message, "line": line, "traceback": tail})
         dependencies.update(_missing_modules(error.message, file))
     for dag_id, dag in loaded.dags.items():
         try:
             text = to_json(dag_to_spec(dag, file))
+            key = digest(text)
+        except UnicodeEncodeError as error:
+            before = error.object[max(0, error.start - 40) : error.start]
+            message = (
+                f"DAG {dag_id!r} cannot be stored: after {before!r} it holds {error.object[error.start]!r}, half of a"
+                " character, as text has that was read with errors='surrogateescape'"
+            )
+            errors.append({"message": message, "line": 0, "traceback": ""})
+            continue
         except Exception as error:  # noqa: BLE001 - the other DAGs of the file are none the worse
             found = describe_error(error, root, loaded.path)
             message = f"DAG {dag_id!r} cannot be stored: {found.message}"
@@ -169,7 +201,7 @@ def _parse(job: dict[str, Any], listings: Listings) -> dict[str, Any]:
             )
             errors.append({"message": message, "line": 0, "traceback": ""})
             continue
-        dags.append((dag_id, text, digest(text)))
+        dags.append((dag_id, text, key))
     dependencies.discard(file)
     return {"t": "parsed", "dags": dags, "dependencies": sorted(dependencies), "errors": errors}
 
@@ -308,6 +340,7 @@ def run_jobs(
         channel = Channel(sock)
         _use_comms(channel)
         _limit_memory(jobs[0]["memory_mb"])
+        faulthandler.enable(file=trace, all_threads=False)  # a crash has a line, too
         before = _Before()
         for number, job in enumerate(jobs):
             if number and not before.restore(job["root"]):

@@ -183,6 +183,8 @@ class Loaded:
         self.dags: dict[str, Any] = {}
         self.broken: dict[str, str] = {}
         """DAGs of the file that cannot be used, and why."""
+        self.rest = ""
+        """Why other DAGs may be missing."""
         self.error = ""
         """One line."""
         self.traceback = ""
@@ -202,7 +204,9 @@ class Loaded:
             loaded = loader.load_file(str(Path(self.root, self.file)), self.root, track=False)
             self.dags = dict(loaded.dags)
             for error in loaded.errors:
-                if error.dag_id is None:
+                if error.dag_id is None and loaded.dags:
+                    self.rest += f"; {error}"  # of another module of its archive
+                elif error.dag_id is None:
                     self.error = str(error)
                     self.traceback = error.traceback
                 else:
@@ -478,7 +482,7 @@ class Worker:
             names = ", ".join(sorted(loaded.dags)) or "none"
             error = loaded.broken.get(
                 request.run.dag_id,
-                f"{file} defines no DAG {request.run.dag_id!r} (it defines: {names})",
+                f"{file} defines no DAG {request.run.dag_id!r} (it defines: {names}){loaded.rest}",
             )
             sys.stderr.write(error + "\n")
             return failed(attempt_id, error)

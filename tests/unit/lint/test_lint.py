@@ -200,7 +200,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     assert got["syntax.py"][:2] == (2, "BF101")
     assert got["missing.py"][:2] == (3, "BF101")
     assert "No module named 'nothing_of_that_name'" in got["missing.py"][2]
-    assert "exit code 7" in got["leaves.py"][2]
+    assert "os._exit(7)" in got["leaves.py"][2]
     assert "longer than 2 s" in got["slow.py"][2]
     assert got["cron.py"][1] == "BF101"
     assert got["cycle.py"][:2] == (6, "BF102")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from pathlib import Path
 
-from boraflow_scheduler.bundles.folder import Folder, may_define_dag
+from boraflow.model.discovery import may_define_dag
+from boraflow_scheduler.bundles.folder import Folder
 
 DAG = "from boraflow import DAG\n"
 
@@ -29,6 +31,22 @@ def test_only_files_that_name_a_dag_are_parsed(tmp_path: Path) -> None:
     scan = Folder(tmp_path).scan()
     assert [p for p, f in scan.files.items() if f.parse] == ["airflow_dag.py", "asset.py", "dag.py"]
     assert sorted(scan.files) == ["airflow_dag.py", "asset.py", "dag.py", "helper.py", "query.sql"]
+
+
+def test_archives_with_dag_modules_are_parsed(tmp_path: Path) -> None:
+    for name, inside, text in (
+        ("dags.zip", "a.py", DAG),
+        ("deeper.zip", "inner/a.py", DAG),
+        ("data.zip", "a.csv", DAG),
+        ("helpers.zip", "a.py", "import os\n"),
+    ):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr(inside, text)
+    put(tmp_path, "torn.zip", "no archive")
+    assert parsed(Folder(tmp_path)) == ["dags.zip", "torn.zip"]
+    assert parsed(Folder(tmp_path, safe_mode=False)) == ["dags.zip", "helpers.zip", "torn.zip"]
+    put(tmp_path, ".airflowignore", "torn.zip\n")
+    assert parsed(Folder(tmp_path)) == ["dags.zip"]
 
 
 def test_without_safe_mode_every_python_file_is_parsed(tmp_path: Path) -> None:

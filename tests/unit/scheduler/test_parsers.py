@@ -7,6 +7,7 @@ import os
 import signal
 import textwrap
 import time
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ from boraflow.operators.empty import EmptyOperator
 with DAG("good", schedule=None):
     EmptyOperator(task_id="a") >> EmptyOperator(task_id="b")
 """
+
+
+def pack(path: Path, files: dict[str, str]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
 
 
 class Bench:
@@ -125,7 +132,9 @@ async def test_an_error_in_an_imported_module_names_it(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("import os\nos._exit(3)", "exit code 3"),
+        ("import os\nos._exit(3)", "the file called os._exit(3) while it was loaded"),
+        ("import os\nos.abort()", "the file called os.abort() while it was loaded"),
+        ("x = 1\nimport ctypes; ctypes.string_at(0)", "SIGSEGV"),
         ("import sys\nsys.exit(4)", "sys.exit(4)"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
@@ -135,8 +144,96 @@ async def test_an_error_in_an_imported_module_names_it(bench: Bench) -> None:
 async def test_a_file_that_ends_its_process(bench: Bench, text: str, words: str) -> None:
     error = await bench.error("bad.py", text)
     assert words in error["message"]
+    assert error["line"] == text.count("\n") + 1 or "SIG" in words
+    assert error["line"] == 2 or "ctypes" not in text
     bench.put("good.py", GOOD)
     assert (await bench.parse("good.py"))["dags"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "line"),
+    [
+        (b"x = 1\nx = '\xe9'\n", "byte 0xe9 is not UTF-8; save the file as UTF-8", 2),
+        (b"# coding: klingon\n", "unknown encoding: klingon; save the file as UTF-8", 1),
+        (b"x = 1\r\n\r\nx = (\r\n", "SyntaxError: '(' was never closed", 3),
+        (b"x = 1\n\0\n", "null bytes", 2),
+        ("x = 1\n".encode("utf-16"), "null bytes", 1),
+        (b"class X(BaseException): pass\nraise X('mine')\n", "X: mine", 2),
+        (
+            b"class X(Exception):\n    def __str__(self): raise ValueError('no')\nraise X\n",
+            "X",
+            3,
+        ),
+        (b"raise ValueError('z' * 50_000_000)\n", "zz... (50,000,012 characters)", 1),
+        (b"raise GeneratorExit\n", "GeneratorExit", 1),
+        (b"input('?')\n", "EOFError", 1),
+        (b"def f(): f()\nf()\n", "RecursionError", 1),
+    ],
+)
+async def test_what_is_wrong_has_words_and_a_line(
+    bench: Bench, text: bytes, words: str, line: int
+) -> None:
+    (bench.root / "bad.py").write_bytes(text)
+    (error,) = (await bench.parse("bad.py"))["errors"]
+    assert words in error["message"]
+    assert error["line"] == line
+    assert len(error["message"]) < 11_000
+    assert len(error["traceback"]) <= 60_000
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\xef\xbb\xbf",
+        b"# -*- coding: latin-1 -*-\nx = '\xe9'\n",
+        b"for i in range(100_000): print('x' * 100)\n",
+        b"import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\n",
+        b"import os\nos.chdir('/')\n",
+        b"import os\nif not os.fork(): os._exit(0)\n",
+    ],
+)
+async def test_odd_files_that_are_sound(bench: Bench, head: bytes) -> None:
+    (bench.root / "odd.py").write_bytes(head + GOOD.replace("\n", "\r\n").encode())
+    message = await bench.parse("odd.py")
+    assert [d[0] for d in message["dags"]] == ["good"], message
+
+
+async def test_a_zip_archive_is_a_file_of_several_modules(bench: Bench) -> None:
+    dag = "from boraflow import DAG\n{}d = DAG('{}', schedule=None)\n"
+    pack(
+        bench.root / "two.zip",
+        {
+            "one.py": dag.format("from inner.names import WORD\n", "one"),
+            "two.py": dag.format("", "two"),
+            "inner/__init__.py": "",
+            "inner/names.py": "WORD = 'w'\n",
+            "deeper/not_looked_at.py": dag.format("boom\n", "deeper"),
+            "no_dag.py": "boom\n",
+            "bad.py": dag.format("\nboom\n", "bad"),
+        },
+    )
+    message = await bench.parse("two.zip")
+    assert [d[0] for d in message["dags"]] == ["one", "two"]
+    assert dag_from_json(message["dags"][0][1]).fileloc == "two.zip"
+    assert message["dependencies"] == []
+    (error,) = message["errors"]
+    assert error["message"] == "NameError: name 'boom' is not defined (in two.zip/bad.py, line 3)"
+    assert "\n    boom\n" in error["traceback"]
+
+
+async def test_archives_that_cannot_be_used(bench: Bench) -> None:
+    (bench.root / "torn.zip").write_bytes(b"PK\3\4 torn")
+    (error,) = (await bench.parse("torn.zip"))["errors"]
+    assert (
+        "cannot be read as a zip archive (File is not a zip file): pack it anew" in error["message"]
+    )
+    same = "from boraflow import DAG\n\nd = DAG('same', schedule=None)\n"
+    pack(bench.root / "same.zip", {"a.py": same, "b.py": same})
+    (error,) = (await bench.parse("same.zip"))["errors"]
+    assert (
+        "'same' is used by 2 DAGs of this file (lines same.zip/a.py:3, same.zip/b.py:3)"
+        in error["message"]
+    )
 
 
 async def test_a_file_that_hangs_is_stopped_where_it_stands(bench: Bench) -> None:
@@ -341,7 +438,7 @@ async def test_many_files_share_children_and_stay_apart(bench: Bench) -> None:
     bad = {name: m["errors"][0] for name, m in messages.items() if m["errors"]}
     assert sorted(bad) == ["f020.py", "f040.py", "f060.py"]
     assert bad["f020.py"]["line"] == 2
-    assert "exit code 0" in bad["f040.py"]["message"]
+    assert "os._exit(0)" in bad["f040.py"]["message"]
     assert bad["f060.py"]["line"] == 2
     pids = {
         m["dags"][0][0].split("_")[1]

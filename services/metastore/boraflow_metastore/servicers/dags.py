@@ -6,6 +6,7 @@ import asyncio
 
 from boraflow.api.metastore.v1 import bundle_service_pb2, dag_service_pb2_grpc
 from boraflow.api.metastore.v1 import dag_service_pb2 as pb
+from boraflow.model.discovery import may_define_dag, modules_of_zip
 from boraflow.rpc.auth import current_caller
 from boraflow.rpc.errors import not_found
 from boraflow_metastore.parts import Context, Parts, require
@@ -91,7 +92,7 @@ class DagServicer(dag_service_pb2_grpc.DagServiceServicer):
                 dag_id=request.dag_id,
             ) from error
         return pb.GetDagSourceResponse(
-            fileloc=fileloc, source=data.decode(errors="replace"), source_digest=source_digest
+            fileloc=fileloc, source=_text_of(fileloc, data), source_digest=source_digest
         )
 
     async def PauseDag(self, request: pb.PauseDagRequest, context: Context) -> pb.PauseDagResponse:
@@ -122,3 +123,16 @@ def _digest_in(files: object, fileloc: str) -> str:
         if file.path == fileloc:
             return file.digest
     return ""
+
+
+def _text_of(fileloc: str, data: bytes) -> str:
+    """Return a DAG file as text; of an archive, the modules at its root one after another."""
+    if not fileloc.endswith(".zip"):
+        return data.decode(errors="replace")
+    try:
+        found = [(name, source) for name, source in modules_of_zip(data) if may_define_dag(source)]
+    except ValueError as error:
+        return f"# {fileloc}: {error}\n"
+    return "\n\n".join(
+        f"# --- {fileloc}/{name}\n{source.decode(errors='replace')}" for name, source in found
+    )

@@ -2,7 +2,8 @@
 
 A scan reads only files whose inode, size or times changed since the last one, and those it is told to.
 Hidden files, ``__pycache__``, symbolic links, virtual environments and ``node_modules`` are no part of a bundle.
-A Python module that an ignore file names is part of it (DAGs may import it), but is not parsed.
+A Python module that an ignore file names is part of it (DAGs may import it), but is not parsed. A zip archive is
+parsed as one DAG file, when a module at its root may define DAGs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from boraflow.logs import get_logger
+from boraflow.model.discovery import may_define_dag, modules_of_zip
 from boraflow_scheduler.bundles.ignore import AIRFLOW, BORAFLOW, Rule, ignored, parse_rules
 
 log = get_logger(__name__)
@@ -64,12 +66,6 @@ def manifest_digest(files: dict[str, BundleFile]) -> str:
     """Return the SHA-256 over the sorted ``path NUL digest NEWLINE`` lines, as the metastore computes it."""
     lines = "".join(f"{path}\0{files[path].digest}\n" for path in sorted(files))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def may_define_dag(content: bytes) -> bool:
-    """Tell whether a Python file is worth importing: it names us (or Airflow) and a DAG or an asset."""
-    text = content.lower()
-    return (b"boraflow" in text or b"airflow" in text) and (b"dag" in text or b"asset" in text)
 
 
 class Folder:
@@ -135,7 +131,7 @@ class Folder:
                 elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(".pyc"):
                     python = entry.name.endswith(".py")
                     if python or not context.left_out(path):
-                        wanted = python and not context.unparsed(path)
+                        wanted = path.endswith((".py", ".zip")) and not context.unparsed(path)
                         self._look(path, entry, wanted, path in touched, seen)
             except OSError as err:
                 self._complain(path, f"cannot read it: {err.strerror}")
@@ -162,12 +158,23 @@ class Folder:
             )
             return
         content = (self.root / path).read_bytes()
-        may_define = path.endswith(".py") and (not self._safe_mode or may_define_dag(content))
+        may_define = self._may_define(path, content)
         digest = hashlib.sha256(content).hexdigest()
         seen[path] = (
             BundleFile(digest, len(content), signature, wanted and may_define),
             may_define,
         )
+
+    def _may_define(self, path: str, content: bytes) -> bool:
+        if path.endswith(".zip"):
+            try:
+                return any(
+                    not self._safe_mode or may_define_dag(source)
+                    for _, source in modules_of_zip(content)
+                )
+            except ValueError:
+                return True  # the parser says what is wrong with it
+        return path.endswith(".py") and (not self._safe_mode or may_define_dag(content))
 
     def _rules(self, prefix: str, name: str) -> list[Rule]:
         try:
