@@ -131,7 +131,9 @@ class Watched:
         self.foreign: list[str] = []
         self.documents = 0
         page.on("console", self._console)
-        page.on("pageerror", lambda error: self.troubles.append(f"page error: {error}"))
+        page.on(
+            "pageerror", lambda error: self.troubles.append(f"page error: {error.stack or error}")
+        )
         page.on("request", self._request)
         self._base = base
 

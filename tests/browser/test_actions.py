@@ -351,10 +351,18 @@ def test_without_a_mouse(page: Page, stack: Stack) -> None:
     go(page, stack, "dag", dag_id="shapes")
     expect(page.locator(".g-row").first).to_be_visible()
     page.keyboard.press("Tab")
-    page.locator(".g-box").focus()
+    page.get_by_role("grid", name="States of tasks by run").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowUp")
     expect(page.locator(".g-cells i.focus")).to_have_count(1)
+    # What a screen reader says of the place: the task, the run, the state.
+    assert announced(page) == ("gridcell", f"numbers, run {run.run_id}, success")
+    page.keyboard.press("End")
+    page.keyboard.press("Control+End")
+    assert announced(page) == ("gridcell", f"end, run {run.run_id}, success")
+    page.keyboard.press("Control+Home")
+    page.keyboard.press("End")
+    assert announced(page)[1].startswith("numbers, ")
     page.keyboard.press("Enter")
     expect(page.locator(".crumbs")).to_contain_text(run.run_id)
     # Keys that hold everywhere are listed, and do what the list says.
@@ -369,6 +377,24 @@ def test_without_a_mouse(page: Page, stack: Stack) -> None:
     expect(page.get_by_label("Find a DAG")).to_have_value("gh")
     page.go_back()
     expect(page.locator(".crumbs")).to_contain_text(run.run_id)
+
+
+def announced(page: Page) -> tuple[str, str]:
+    """Return the role and the name of what the browser tells screen readers is active within the focus."""
+    told = page.context.new_cdp_session(page)
+    nodes = {n["nodeId"]: n for n in told.send("Accessibility.getFullAXTree")["nodes"]}
+    related = [
+        r["backendDOMNodeId"]
+        for n in nodes.values()
+        if any(p["name"] == "focused" and p["value"]["value"] for p in n.get("properties", []))
+        for p in n["properties"]
+        if p["name"] == "activedescendant"
+        for r in p["value"]["relatedNodes"]
+    ]
+    told.detach()
+    assert len(related) == 1, related
+    node = next(n for n in nodes.values() if n.get("backendDOMNodeId") == related[0])
+    return node["role"]["value"], node["name"]["value"]
 
 
 def focused(page: Page) -> str:

@@ -1,5 +1,6 @@
 // What all components share: mounting, elements, links, times, states, tooltips.
-// A component is `export default component((root, self) => ({update(data) {...}, destroy() {...}}))`.
+// A component is `export default component((root, self) => ({update(data) {...}, destroy() {...}, follows}))`; one that `follows`
+// draws what the page's address says: it is brought up to date when that changes, also where its data do not.
 // Text from outside reaches the page through textContent only.
 
 const sheets = await Promise.all(
@@ -22,7 +23,7 @@ export const ngettext = (one, many, n, values) =>
   put(language === "en" ? (n === 1 ? one : many) : (said[one] ?? many), { n: n.toLocaleString("en"), ...values });
 
 const instances = new WeakMap();
-const roots = new Set();
+const roots = new Set(), all = new Set();
 
 export function component(build) {
   return (c) => {
@@ -35,9 +36,10 @@ export function component(build) {
       }
       const root = h("div", { class: "bf" });
       parent.append(root);
-      self = { root, c };
+      self = { root, c, path: location.pathname };
       instances.set(parent, self);
       roots.add(root);
+      all.add(self);
       followLinks(root);
       showTips(root);
       self.view = build(root, self);
@@ -47,14 +49,17 @@ export function component(build) {
     return () => {
       if (instances.get(parent) !== self) return;
       instances.delete(parent);
-      roots.delete(root_of(self));
+      roots.delete(self.root);
+      all.delete(self);
       self.view.destroy?.();
       self.root.remove();
     };
   };
 }
 
-const root_of = (self) => self.root;
+window.addEventListener("popstate", () => {
+  for (const self of all) if (self.view?.follows && self.path === location.pathname) self.view.update(self.c.data[0]);
+});
 
 // --- elements ------------------------------------------------------------------------------------
 
@@ -176,8 +181,16 @@ function followLinks(root) {
     const url = new URL(a.href.baseVal ?? a.href, document.baseURI);
     if (url.origin !== location.origin) return;
     event.preventDefault();
-    go(url.href);
+    // Made from the address as it is now: it may have changed since the link was drawn.
+    go(a._changes && url.pathname === location.pathname ? withParams(a._changes()) : url.href);
   });
+}
+
+// An element's link to this page with some parameters changed, however quickly one is followed after another.
+export function turns(a, changes) {
+  a._changes = typeof changes === "function" ? changes : () => changes;
+  a.setAttribute("href", withParams(a._changes()));
+  return a;
 }
 
 export const here = () => new URLSearchParams(location.search);
@@ -191,6 +204,9 @@ export function withParams(changes) {
   const text = params.toString();
   return location.pathname + (text ? `?${text}` : "");
 }
+
+// Say in this page's address what is seen, where the browser alone draws it.
+export const replace = (changes) => history.replaceState(history.state, "", withParams(changes));
 
 // --- times ---------------------------------------------------------------------------------------
 
@@ -325,8 +341,7 @@ function showTips(root) {
     tip?.remove();
     tip = shown = null;
   };
-  root.addEventListener("pointerover", (event) => {
-    const target = event.target.closest("[data-tip]");
+  const show = (target) => {
     if (target === shown) return;
     hide();
     if (!target) return;
@@ -345,7 +360,12 @@ function showTips(root) {
     x = Math.max(6, Math.min(x, innerWidth - t.width - 6));
     tip.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
     tip.classList.add("on");
-  });
+  };
+  root.addEventListener("pointerover", (event) => show(event.target.closest("[data-tip]")));
+  // Who goes by keyboard reads the same.
+  root.addEventListener("focusin", (event) => event.target.matches(":focus-visible") && show(event.target.closest("[data-tip]")));
+  root.addEventListener("focusout", hide);
+  root.showTip = show;
   root.addEventListener("pointerleave", hide);
   root.addEventListener("pointerdown", hide);
   root.hideTip = hide;

@@ -8,7 +8,7 @@ const WEEKDAYS = [_("Mon"), "", _("Wed"), "", _("Fri"), "", _("Sun")];
 
 export default component((root) => {
   const months = h("div", { class: "cal-months" });
-  const days = h("div", { class: "cal-days", role: "list" });
+  const days = h("div", { class: "cal-days", role: "group", "aria-label": _("Days") });
   const sum = h("div", { class: "cal-sum" });
   root.append(h("div", { class: "calendar" }, months,
     h("div", { class: "cal-body" }, h("div", { class: "cal-week" }, WEEKDAYS.map((d) => h("span", {}, d))), days), sum));
@@ -35,7 +35,7 @@ export default component((root) => {
         }
         const counts = of.get(at) ?? {}, n = Object.values(counts).reduce((a, b) => a + b, 0);
         const name = day(at).toISOString().slice(0, 10);
-        const el = h(n ? "a" : "span", { class: "cal-day", "data-tip": "", role: "listitem", href: n ? withParams({ tab: "runs", day: name, year: null }) : null, "aria-label": `${name}: ${ngettext("{n} run", "{n} runs", n)}` });
+        const el = h(n ? "a" : "span", { class: "cal-day", "data-tip": "", role: n ? null : "img", href: n ? withParams({ tab: "runs", day: name, year: null }) : null, "aria-label": `${name}: ${ngettext("{n} run", "{n} runs", n)}` });
         const next = d.next !== null && d.next >= at && d.next < at + DAY;
         if (next) el.classList.add("next");
         let from = 0;

@@ -18,7 +18,7 @@ export default component((root) => {
   const title = h("div", { class: "ch-title", role: "heading", "aria-level": "2" });
   const legend = h("div", { class: "ch-legend" });
   const scale = h("div", { class: "ch-scale" });
-  const bars = h("div", { class: "ch-bars", role: "list" });
+  const bars = h("div", { class: "ch-bars", role: "group" });
   const axis = h("div", { class: "ch-axis" });
   const mean = h("div", { class: "ch-mean", hidden: true });
   const empty = h("div", { class: "ch-empty", hidden: true });
@@ -27,6 +27,7 @@ export default component((root) => {
   return {
     update(d) {
       title.textContent = d.title ?? "";
+      bars.setAttribute("aria-label", title.textContent);
       legend.replaceChildren(...(d.legend ?? []).map(([kind, label]) => h("span", {}, h("i", { "data-s": kind }), label)));
       plot.style.height = scale.style.height = `${d.height ?? 150}px`;
       const total = (b) => b.parts.reduce((n, [, v]) => n + (v ?? 0), 0);
@@ -38,7 +39,7 @@ export default component((root) => {
         mean.style.bottom = `${(100 * d.mean) / most}%`;
         mean.setAttribute("data-label", _("median {t}", { t: say(d.mean) }));
       }
-      reconcile(bars, d.bars, (b) => b.key, (b) => h(b.href ? "a" : "span", { class: "ch-bar", "data-tip": "", role: "listitem" }), (el, b) => {
+      reconcile(bars, d.bars, (b) => b.key, (b) => h(b.href ? "a" : "span", { class: "ch-bar", "data-tip": "", role: b.href ? null : "img" }), (el, b) => {
         if (b.href) el.setAttribute("href", b.href);
         el._tip = () => [bothZones(b.at).split("\n")[0].replace(".000", ""), ...b.tip];
         el.setAttribute("aria-label", [shortStamp(b.at), ...b.tip].join(", "));

@@ -1,5 +1,5 @@
 // Search box, choices, menus and tags. The page's address is the state: each change is a link.
-import { component, go, h, here, icon, reconcile, withParams } from "./base.js";
+import { component, go, h, here, icon, reconcile, turns, withParams } from "./base.js";
 
 export default component((root) => {
   const input = h("input", { type: "search", spellcheck: "false", autocomplete: "off" });
@@ -21,34 +21,41 @@ export default component((root) => {
     input.focus();
   };
   document.addEventListener("keydown", slash);
-  const menusName = (el, d) => d.menus[[...menus.children].indexOf(el)].name;
   let first = true;
   return {
+    follows: true,
     update(d) {
       box.hidden = !d.search;
       input.placeholder = d.search ?? "";
       input.setAttribute("aria-label", d.search ?? "");
       if (first || root.getRootNode().activeElement !== input) input.value = here().get("q") ?? "";
       first = false;
-      reconcile(choices, d.choices ?? [], (c) => c.name, () => h("div", { class: "pills", role: "group" }), (el, c) => {
+      // What is chosen stands in the address, and changes what is drawn as the data do.
+      const chosen = (list) => (list ?? []).map((one) => ({ ...one, now: here().get(one.name) ?? "" }));
+      reconcile(choices, chosen(d.choices), (c) => c.name, () => h("div", { class: "pills", role: "group" }), (el, c) => {
         el.setAttribute("aria-label", c.label ?? c.name);
-        const now = here().get(c.name) ?? "";
-        el.replaceChildren(...c.options.map((o) =>
-          h("a", { class: now === (o.value ?? "") ? "on" : "", href: withParams({ [c.name]: o.value, after: null }), "aria-current": now === (o.value ?? "") ? "true" : null },
-            o.state ? h("span", { class: "dot", "data-s": o.state }) : "", o.label, o.count !== undefined ? h("span", { class: "count" }, String(o.count)) : "")));
+        // What is drawn stays: a link that is replaced while it is pressed is not followed.
+        reconcile(el, c.options.map((o) => ({ ...o, on: c.now === (o.value ?? "") })), (o) => o.value ?? "", () => h("a"), (a, o) => {
+          a.className = o.on ? "on" : "";
+          o.on ? a.setAttribute("aria-current", "true") : a.removeAttribute("aria-current");
+          a.replaceChildren(o.state ? h("span", { class: "dot", "data-s": o.state }) : "", o.label, o.count !== undefined ? h("span", { class: "count" }, String(o.count)) : "");
+        });
+        c.options.forEach((o, i) => turns(el.children[i], { [c.name]: o.value, after: null }));
       });
-      reconcile(menus, d.menus ?? [], (m) => m.name, (m) => h("select", { "aria-label": m.label, onchange: (e) => go(withParams({ [m.name]: e.currentTarget.value, after: null })) }), (el, m) => {
-        const now = here().get(m.name) ?? "";
-        el.replaceChildren(...m.options.map((o) => h("option", { value: o.value ?? "", selected: now === (o.value ?? "") }, o.label + (o.count !== undefined ? ` (${o.count})` : ""))));
-        el.value = now;
-        el.classList.toggle("on", !!now);
+      reconcile(menus, chosen(d.menus), (m) => m.name, (m) => h("select", { "aria-label": m.label, onchange: (e) => go(withParams({ [m.name]: e.currentTarget.value, after: null })) }), (el, m) => {
+        el.replaceChildren(...m.options.map((o) => h("option", { value: o.value ?? "", selected: m.now === (o.value ?? "") }, o.label + (o.count !== undefined ? ` (${o.count})` : ""))));
+        el.value = m.now;
+        el.classList.toggle("on", !!m.now);
       });
-      for (const el of menus.children) el.value = here().get(menusName(el, d)) ?? "";
       const on = new Set(here().getAll("tag"));
       tags.hidden = !(d.tags ?? []).length;
-      tags.replaceChildren(...(d.tags ?? []).map(([tag, n]) => {
-        const next = on.has(tag) ? [...on].filter((t) => t !== tag) : [...on, tag];
-        return h("a", { class: `tag ${on.has(tag) ? "on" : ""}`, href: withParams({ tag: next, after: null }) }, tag, h("span", { class: "count" }, String(n)));
+      reconcile(tags, (d.tags ?? []).map(([name, n]) => ({ name, n, on: on.has(name) })), (t) => t.name, () => h("a"), (a, t) => {
+        a.className = `tag ${t.on ? "on" : ""}`;
+        a.replaceChildren(t.name, h("span", { class: "count" }, String(t.n)));
+      });
+      (d.tags ?? []).forEach(([name], i) => turns(tags.children[i], () => {
+        const now = here().getAll("tag");
+        return { tag: now.includes(name) ? now.filter((t) => t !== name) : [...now, name], after: null };
       }));
     },
     destroy() {

@@ -3,7 +3,7 @@
 // times are milliseconds or null. A row without attempts (a mapped task, one that needs no worker) is one bar.
 // Zoom: drag over a stretch of time, the wheel over the axis (anywhere with Ctrl), the buttons, or + and -; the arrows
 // move, 0 shows the whole. What is seen stands in the page's address as zoom=FROM-TO, milliseconds after the start.
-import { _, bothZones, component, h, here, icon, reconcile, shortStamp, span, withParams, word } from "./base.js";
+import { _, bothZones, component, h, here, icon, reconcile, replace, shortStamp, span, word } from "./base.js";
 
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5];
 // What lies between two times of an attempt.
@@ -76,7 +76,7 @@ export default component((root) => {
       next = width >= end * 0.999 ? null : [from, from + width];
     }
     view = next;
-    history.replaceState(history.state, "", withParams({ zoom: view ? view.map((t) => Math.round(t)).join("-") : null }));
+    replace({ zoom: view ? view.map((t) => Math.round(t)).join("-") : null });
     place();
   }
   function zoom(factor, at = 0.5) {
@@ -163,16 +163,17 @@ export default component((root) => {
     e.stopPropagation();
     act();
   });
-  const given = /^(\d+)-(\d+)$/.exec(here().get("zoom") ?? "");
-  if (given && Number(given[2]) > Number(given[1])) view = [Number(given[1]), Number(given[2])];
-
+  function told() {
+    const given = /^(\d+)-(\d+)$/.exec(here().get("zoom") ?? "")?.slice(1).map(Number);
+    return given && given[1] > given[0] ? given : null;
+  }
   const timer = setInterval(() => {
     if (d && d.to === null && !document.hidden) place();
   }, 1000);
   return {
+    follows: true,
     update(data) {
-      // Another run has another time line.
-      if (d && d.from !== data.from) view = null;
+      view = told();
       d = data;
       since.replaceChildren(_("from {time}", { time: shortStamp(d.from) }));
       since.title = bothZones(d.from);

@@ -1,8 +1,9 @@
 // The graph of a DAG: laid out by the server once per version and set of folded groups, drawn as SVG, coloured by
 // the states of a run. Zoom with the wheel, move by dragging, click a task to open it.
 // Data: {layout (URL), dag_id, run_id, states: {task: state}, mapped: {task: {state: n}}, hrefs?, find?: what the search
-// says, held?: {node: what holds it up}}.
-import { _, ngettext, component, counts, go, h, icon, open, ORDER, s, state, withParams, word, worst } from "./base.js";
+// says, held?: {node: what holds it up}}. The page's address keeps the search (find) and, once the reader has moved, what is
+// in the middle and how large (at=X,Y,SCALE): a link shows the same place, also in a window of another size.
+import { _, ngettext, component, counts, go, h, here, icon, open, ORDER, replace, s, state, withParams, word, worst } from "./base.js";
 
 const MIN = 0.04, MAX = 2.5;
 const views = new Map(); // layout URL → where the reader was
@@ -36,7 +37,7 @@ export default component((root, self) => {
   const legend = h("div", { class: "gr-legend" });
   const box = h("div", { class: "graph" },
     h("div", { class: "gr-tools" }, h("label", { class: "search" }, icon("search"), find), groupTools, h("span", { class: "grow" }),
-      tool("minus", _("Zoom out"), () => zoom(1 / 1.3)), tool("plus", _("Zoom in"), () => zoom(1.3)), tool("fit", _("Show all"), () => fit())),
+      tool("minus", _("Zoom out"), () => zoom(1 / 1.3)), tool("plus", _("Zoom in"), () => zoom(1.3)), tool("fit", _("Show all"), () => all())),
     svg, mini, legend);
   root.append(box);
 
@@ -45,7 +46,6 @@ export default component((root, self) => {
   // --- view ---
   let pending = false;
   function apply() {
-    views.set(url, view);
     if (pending) return;
     pending = true;
     requestAnimationFrame(() => {
@@ -61,6 +61,32 @@ export default component((root, self) => {
     if (svg.dataset.far !== far) svg.dataset.far = far;
     if (far === "2") for (const label of labels) label.style.setProperty("--k", view.k);
   }
+  // What the reader did, said when they pause: browsers refuse hundreds of addresses at a time.
+  let keeping = null, kept = "";
+  function keep(whole = false) {
+    clearTimeout(keeping);
+    keeping = setTimeout(() => {
+      keeping = null;
+      whole ? views.delete(url) : views.set(url, view);
+      tell(whole);
+    }, 200);
+  }
+  function tell(whole) {
+    const { w, h: hh } = size();
+    kept = whole ? "" : [((w / 2 - view.x) / view.k).toFixed(1), ((hh / 2 - view.y) / view.k).toFixed(1), view.k.toPrecision(4)].join();
+    // On the way to another page its address is not ours to change.
+    if (self.path === location.pathname) replace({ at: kept || null });
+  }
+  // To where the address says; false where it says nothing.
+  function obey() {
+    kept = here().get("at") ?? "";
+    const [x, y, k] = kept.split(",").map(Number);
+    if (!(k >= MIN && k <= MAX) || !Number.isFinite(x) || !Number.isFinite(y)) return false;
+    const { w, h: hh } = size();
+    view = { k, x: w / 2 - x * k, y: hh / 2 - y * k };
+    apply();
+    return true;
+  }
   const size = () => ({ w: svg.clientWidth || 900, h: svg.clientHeight || 500 });
   function scaleToFit() {
     const { w, h: hh } = size();
@@ -70,6 +96,10 @@ export default component((root, self) => {
     const { w, h: hh } = size(), k = scaleToFit();
     view = { k, x: (w - layout.w * k) / 2, y: (hh - layout.h * k) / 2 + 8 };
     apply();
+  }
+  function all() {
+    fit();
+    keep(true);
   }
   // A big graph opens where it can be read: at its left, or at the first task that failed or runs.
   function start() {
@@ -91,6 +121,7 @@ export default component((root, self) => {
     const k = Math.max(MIN, Math.min(MAX, view.k * by));
     view = { k, x: cx - ((cx - view.x) * k) / view.k, y: cy - ((cy - view.y) * k) / view.k };
     apply();
+    keep();
   }
   svg.addEventListener("wheel", (e) => {
     e.preventDefault();
@@ -98,6 +129,7 @@ export default component((root, self) => {
     if (e.shiftKey) {
       view = { ...view, x: view.x - e.deltaY - e.deltaX };
       apply();
+      keep();
     } else zoom(Math.exp(-e.deltaY * (e.ctrlKey ? 0.01 : 0.0016)), e.clientX - r.left, e.clientY - r.top);
   }, { passive: false });
   let drag = null;
@@ -117,6 +149,7 @@ export default component((root, self) => {
   });
   const drop = () => {
     svg.classList.remove("dragging");
+    if (drag?.moved) keep();
     setTimeout(() => (drag = null));
   };
   svg.addEventListener("pointerup", drop);
@@ -164,9 +197,10 @@ export default component((root, self) => {
       e.preventDefault();
       view = { ...view, x: view.x + pan[0], y: view.y + pan[1] };
       apply();
+      keep();
     } else if (e.key === "+" || e.key === "=") zoom(1.3);
     else if (e.key === "-") zoom(1 / 1.3);
-    else if (e.key === "0") fit();
+    else if (e.key === "0") all();
   });
 
   // --- map ---
@@ -190,6 +224,7 @@ export default component((root, self) => {
     const r = mini.getBoundingClientRect(), k = Math.min(172 / layout.w, 102 / layout.h), { w, h: hh } = size();
     view = { ...view, x: w / 2 - ((e.clientX - r.left - 4) / k) * view.k, y: hh / 2 - ((e.clientY - r.top - 4) / k) * view.k };
     apply();
+    keep();
   };
   mini.addEventListener("pointerdown", (e) => {
     mini.setPointerCapture(e.pointerId);
@@ -343,12 +378,17 @@ export default component((root, self) => {
     }
     return first;
   }
-  find.addEventListener("input", () => {
+  function seek() {
     const n = search(), { w, h: hh } = size();
     if (!n) return;
     const k = Math.max(view.k, 0.7);
     view = { k, x: w / 2 - (n.x + n.w / 2) * k, y: hh / 2 - (n.y + n.h / 2) * k };
     apply();
+  }
+  find.addEventListener("input", () => {
+    clearTimeout(keeping);
+    replace({ find: find.value, at: (kept = "") });
+    seek();
   });
   find.addEventListener("keydown", (e) => e.stopPropagation());
 
@@ -356,6 +396,7 @@ export default component((root, self) => {
   resize.observe(svg);
 
   return {
+    follows: true,
     async update(next) {
       data = next;
       if (next.find) {
@@ -387,22 +428,38 @@ export default component((root, self) => {
         world.replaceChildren();
         box.classList.remove("loading");
         const n = anchor && layout.nodes.find((one) => one.id === anchor);
-        if (views.has(wanted) && !known) {
+        find.value = here().get("find") ?? "";
+        if (!known && obey()) {
+          // As the link says.
+        } else if (views.has(wanted) && !known) {
           view = views.get(wanted);
+          tell();
           apply();
         } else if (n) {
           const { w, h: hh } = size();
           view = { ...view, x: w / 2 - (n.x + n.w / 2) * view.k, y: hh / 2 - (n.y + n.h / 2) * view.k };
           apply();
+          if (kept) keep();
         } else start();
         show();
         build();
         paint();
+        if (find.value && !known && !kept) seek();
         return;
       }
-      if (layout) paint();
+      if (!layout) return;
+      // Back and forward change the address only.
+      if (find.value !== (here().get("find") ?? "")) {
+        find.value = here().get("find") ?? "";
+        if (find.value) seek();
+      }
+      if (!keeping && (here().get("at") ?? "") !== kept) obey() || fit();
+      paint();
     },
-    destroy: () => resize.disconnect(),
+    destroy() {
+      clearTimeout(keeping);
+      resize.disconnect();
+    },
   };
   // The node in the middle of what is seen: it stays there when groups fold.
   function center() {

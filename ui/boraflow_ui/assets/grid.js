@@ -2,46 +2,63 @@
 // in sight are in the document, so that a thousand tasks cost what forty do.
 // Data: {dag_id, layout (URL of the rows: [{id, label, depth, group?, parent, mapped?, tip}]), runs: [{id, href, s, at, d,
 // type}], cells: ["ssf.", ...], mapped: {"row:run": {state: n}}}.
-import { _, ngettext, bothZones, CODES, component, counts, go, kindWord, h, icon, open, reconcile, span, state, word, worst } from "./base.js";
+import { _, ngettext, bothZones, CODES, component, counts, h, here, icon, kindWord, open, reconcile, replace, span, state, word, worst } from "./base.js";
 
 const PITCH = 18;
 const ROW = 20, ABOVE = 4, BELOW = 6; // pixels, as in the style sheet
 const SIGHT = 860, SPARE = 12; // the greatest height, and rows drawn beyond it
 
-export default component((root) => {
+export default component((root, self) => {
   const bars = h("div", { class: "g-bars" });
   const corner = h("div", { class: "g-corner" });
-  const body = h("div", { class: "g-body" });
+  // One stop in the page's order of focus; the arrows go from cell to cell, and the one they are at is announced.
+  const body = h("div", { class: "g-body", tabindex: "0", role: "grid", "aria-readonly": "true", "aria-label": _("States of tasks by run") });
   const head = h("div", { class: "g-head" }, corner, bars);
-  const box = h("div", { class: "g-box", tabindex: "0", role: "region", "aria-label": _("States of tasks by run") }, head, body);
+  const box = h("div", { class: "g-box" }, head, body);
   const legend = h("div", { class: "g-legend" });
   root.append(h("div", { class: "grid" }, box, legend));
 
-  let d = null, rows = null, url = null, folded = null, focus = null, at = { row: 0, col: 0 };
+  let d = null, rows = null, url = null, folded = null, focus = null, at = null, held = false; // the place of the keys: {row, col}; whether they are here
   const store = () => `boraflow.grid.${d.dag_id}`;
 
+  // What is folded stands in the address, as in the graph: a link shows the same. Who comes back by another link finds
+  // it as they left it.
+  let closed = null;
+  const ours = () => location.pathname === self.path && here().get("dag_id") === d.dag_id && (here().get("tab") ?? "grid") === "grid";
   function loadFolded() {
+    closed = here().get("closed");
+    if (closed !== null) return new Set(closed.split(",").filter((id) => id !== "-"));
     try {
       const kept = sessionStorage.getItem(store());
-      if (kept) return new Set(JSON.parse(kept));
+      if (kept) {
+        folded = new Set(JSON.parse(kept));
+        tellFolded();
+        return folded;
+      }
     } catch { /* no storage: nothing is kept */ }
     return new Set(rows.length > 150 ? rows.filter((r) => r.group && !r.depth).map((r) => r.id) : []);
   }
-  function fold(id) {
-    folded.has(id) ? folded.delete(id) : folded.add(id);
+  function tellFolded() {
+    closed = [...folded].join(",") || "-";
+    // On the way to another view its address is not ours to change.
+    if (ours()) replace({ closed });
+  }
+  function keepFolded() {
+    tellFolded();
     try {
       sessionStorage.setItem(store(), JSON.stringify([...folded]));
     } catch { /* as above */ }
     draw();
+  }
+  function fold(id) {
+    folded.has(id) ? folded.delete(id) : folded.add(id);
+    keepFolded();
   }
   corner.addEventListener("click", (e) => {
     const b = e.target.closest("button");
     if (!b) return;
     folded = new Set(b.name === "fold" ? rows.filter((r) => r.group).map((r) => r.id) : []);
-    try {
-      sessionStorage.setItem(store(), JSON.stringify([...folded]));
-    } catch { /* as above */ }
-    draw();
+    keepFolded();
   });
 
   function visible() {
@@ -135,7 +152,7 @@ export default component((root) => {
     body.style.paddingBottom = `${BELOW + ROW * (shown.length - last)}px`;
     body.dataset.first = String(first);
     reconcile(body, shown.slice(first, last).map((r) => ({ r, cells: cellsOf(r), folded: folded.has(r.id), m: r.mapped ? d.runs.map((_, j) => d.mapped[`${r.i}:${j}`] ?? 0) : 0 })), (x) => x.r.id,
-      () => h("div", { class: "g-row" }, h("div", { class: "g-label" }), h("div", { class: "g-cells" })),
+      () => h("div", { class: "g-row", role: "row" }, h("div", { class: "g-label", role: "rowheader" }), h("div", { class: "g-cells", role: "presentation" })),
       (el, { r, cells, folded: shut, m }) => {
         const [label, line] = el.children;
         el.classList.toggle("group", !!r.group);
@@ -148,16 +165,20 @@ export default component((root) => {
           r.group ? h("span", { class: "count" }, String(groups.get(r.id)?.length ?? 0)) : "",
           r.mapped ? h("span", { class: "count" }, `[${mappedCount(m)}]`) : "");
         while (line.childElementCount > cells.length) line.lastChild.remove();
-        while (line.childElementCount < cells.length) line.append(h("i", { role: "img", "data-tip": "" }));
+        while (line.childElementCount < cells.length) line.append(h("i", { role: "gridcell", "data-tip": "" }));
         cells.forEach((s, j) => {
           const cell = line.children[j];
           if ((cell.getAttribute("data-s") ?? "") !== s) {
             s ? cell.setAttribute("data-s", s) : cell.removeAttribute("data-s");
-            cell.setAttribute("aria-label", s ? word(s) : _("not in this run"));
           }
+          const said = [r.label, _("run {name}", { name: d.runs[j].id }), s ? word(s) : _("not in this run")].join(", ");
+          if (cell._said !== said) cell.setAttribute("aria-label", (cell._said = said));
           cell._tip ??= () => tipOf(el._row, j);
         });
       });
+    [...body.children].forEach((el, i) => el.setAttribute("aria-rowindex", String(first + i + 1)));
+    body.setAttribute("aria-rowcount", String(shown.length));
+    point();
   }
   let asked = 0;
   box.addEventListener("scroll", () => {
@@ -188,36 +209,58 @@ export default component((root) => {
   });
   body.addEventListener("pointerleave", () => box.style.setProperty("--hover", "-2000px"));
 
-  function mark() {
+  // The cell that the keys are at, where it is in sight.
+  function point() {
+    const now = (held && at && body.children[at.row - Number(body.dataset.first)]?.querySelector(".g-cells").children[at.col]) || null;
+    if (now === focus) return;
     focus?.classList.remove("focus");
+    focus?.removeAttribute("id");
+    focus = now;
+    focus?.classList.add("focus");
+    focus?.setAttribute("id", "at");
+    focus ? body.setAttribute("aria-activedescendant", "at") : body.removeAttribute("aria-activedescendant");
+  }
+  function mark() {
     // Its row comes into sight first: only what is in sight is there.
     const y = ABOVE + ROW * at.row, high = box.clientHeight - head.offsetHeight;
     if (y < box.scrollTop) box.scrollTop = y;
     else if (y + ROW > box.scrollTop + high) box.scrollTop = y + ROW - high;
     drawRows();
-    focus = body.children[at.row - Number(body.dataset.first)]?.querySelector(".g-cells").children[at.col];
-    focus?.classList.add("focus");
     focus?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    root.showTip(focus);
   }
-  box.addEventListener("keydown", (event) => {
-    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    if (event.target !== box) return;
+  const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Home: [0, -Infinity], End: [0, Infinity], PageUp: [-10, 0], PageDown: [10, 0] };
+  body.addEventListener("keydown", (event) => {
+    const move = MOVES[event.key];
+    if (event.target !== body || !shown.length || event.altKey || event.metaKey) return;
+    at ??= { row: 0, col: d.runs.length - 1 };
     if (move) {
       event.preventDefault();
-      at.row = Math.max(0, Math.min(shown.length - 1, at.row + move[0]));
-      at.col = Math.max(0, Math.min(d.runs.length - 1, at.col + move[1]));
+      // With Ctrl, Home and End go to the first and the last cell of all.
+      const down = event.ctrlKey ? move[1] : move[0];
+      at = { row: Math.max(0, Math.min(shown.length - 1, at.row + down)), col: Math.max(0, Math.min(d.runs.length - 1, at.col + move[1])) };
       mark();
-    } else if (event.key === "Enter" && shown[at.row]) go(href(shown[at.row], at.col));
+    } else if (event.key === "Enter" && shown[at.row] && cellsOf(shown[at.row])[at.col]) open(event, href(shown[at.row], at.col));
   });
-  box.addEventListener("focus", () => {
-    if (!focus && d) at = { row: 0, col: Math.max(0, d.runs.length - 1) };
-    if (box.matches(":focus-visible")) mark();
+  body.addEventListener("focus", () => {
+    held = true;
+    if (!shown.length || !body.matches(":focus-visible")) return;
+    at ??= { row: 0, col: Math.max(0, d.runs.length - 1) };
+    mark();
   });
-  box.addEventListener("blur", () => focus?.classList.remove("focus"));
+  body.addEventListener("blur", () => {
+    root.hideTip();
+    held = false;
+    point();
+  });
 
   return {
+    follows: true,
     async update(data) {
       const other = d?.dag_id !== data.dag_id;
+      if (other) at = null;
+      // A new run moves the others: the keys stay with theirs.
+      const run = at && d.runs[at.col]?.id, row = at && shown[at.row]?.id;
       d = data;
       if (data.layout !== url) {
         const wanted = (url = data.layout);
@@ -240,7 +283,11 @@ export default component((root) => {
       // A refresh that came before the rows waits for them.
       if (!rows || d.cells.length !== rows.length) return;
       const fresh = folded === null;
-      if (fresh) folded = loadFolded();
+      if (fresh || (ours() && here().get("closed") !== closed)) folded = loadFolded();
+      if (at) {
+        const rowNow = visible().findIndex((r) => r.id === row), colNow = d.runs.findIndex((r) => r.id === run);
+        at = rowNow < 0 || colNow < 0 ? null : { row: rowNow, col: colNow };
+      }
       draw();
       if (fresh && other) requestAnimationFrame(() => (box.scrollLeft = box.scrollWidth));
     },

@@ -57,9 +57,13 @@ export default component((root, self) => {
       }
       if (changed("tabs", d.tabs)) {
         tabs.hidden = !d.tabs?.length;
-        tabs.replaceChildren(...(d.tabs ?? []).map((t) =>
-          h("a", { href: t.href, class: t.on ? "on" : "", "aria-current": t.on ? "page" : null }, t.label,
-            t.count ? h("span", { class: "count" }, String(t.count)) : null)));
+        // What is drawn stays: a link that is replaced while it is pressed is not followed.
+        reconcile(tabs, d.tabs ?? [], (t) => t.label, () => h("a"), (a, t) => {
+          a.href = t.href;
+          a.className = t.on ? "on" : "";
+          t.on ? a.setAttribute("aria-current", "page") : a.removeAttribute("aria-current");
+          a.replaceChildren(t.label, t.count ? h("span", { class: "count" }, String(t.count)) : "");
+        });
       }
     },
   };

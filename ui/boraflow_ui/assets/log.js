@@ -1,7 +1,8 @@
 // A live log: lines come over a socket of our own, only those in sight are in the page. Goes on from where it was
 // after a break; what came before the first piece is loaded by scrolling up.
-// Data: {attempt_id, name, open (the attempt is not closed yet)}.
-import { _, component, h, icon, ngettext } from "./base.js";
+// Data: {attempt_id, name, open (the attempt is not closed yet), beside?}. The search, the lowest level and the wrapping stand in the
+// page's address, those of a log beside another one under names of its own.
+import { _, component, h, here, icon, ngettext, replace } from "./base.js";
 
 const ROW = 19;
 const KEEP = 64 << 20; // bytes of text kept in the page
@@ -42,12 +43,46 @@ export default component((root, self) => {
   let lowest = 0, shown = null, hits = [], hit = -1, following = true, last = 1;
 
   for (const [i, name] of LEVELS.entries()) {
-    levels.append(h("button", { type: "button", class: i ? "" : "on", onclick: () => {
-      lowest = i;
-      [...levels.children].forEach((b, j) => b.classList.toggle("on", j === i));
+    levels.append(h("button", { type: "button", onclick: () => {
+      setLevel(i);
+      say("level", i ? name : null);
       refilter();
     } }, i === 0 ? _("All") : i === 3 ? _("Errors") : i === 2 ? _("Warnings") : _("Info")));
   }
+
+  const called = (name) => `${self.c.data[0].beside ? "beside_" : ""}${name}`;
+  let sought = null, going = false;
+  const told = (name) => here().get(called(name)) ?? "";
+  const asked = () => ["find", "level", "wrap"].map(told).join("\n");
+  function say(name, value) {
+    replace({ [called(name)]: value });
+    sought = asked();
+  }
+  function setLevel(i) {
+    lowest = i;
+    [...levels.children].forEach((b, j) => {
+      b.classList.toggle("on", j === i);
+      b.setAttribute("aria-pressed", String(j === i));
+    });
+  }
+  function setWrap(on) {
+    wrapping = on;
+    wrap.setAttribute("aria-pressed", String(on));
+    scroll.classList.toggle("wrapping", on);
+  }
+  // Show what the address says. Until the reader moves, a search goes to its last match.
+  function obey() {
+    if (asked() === sought) return false;
+    sought = asked();
+    setLevel(Math.max(0, LEVELS.indexOf(told("level"))));
+    setWrap(told("wrap") === "1");
+    query.value = told("find");
+    pattern = query.value.toLowerCase();
+    hit = -1;
+    going = !!pattern;
+    return true;
+  }
+  for (const name of ["wheel", "pointerdown", "keydown"]) scroll.addEventListener(name, () => (going = false), { passive: true });
 
   // --- lines in ---
   function level(text) {
@@ -110,6 +145,10 @@ export default component((root, self) => {
       partial = true;
     }
     if (bytes > KEEP) drop();
+    if (going && hits.length) {
+      hit = hits.length - 1;
+      show(hit);
+    }
     render();
   }
   function push(text) {
@@ -349,13 +388,12 @@ export default component((root, self) => {
     render();
   });
   wrap.addEventListener("click", () => {
-    wrapping = !wrapping;
-    wrap.setAttribute("aria-pressed", String(wrapping));
-    scroll.classList.toggle("wrapping", wrapping);
+    setWrap(!wrapping);
+    say("wrap", wrapping ? "1" : null);
     render();
   });
   function show(i) {
-    if (i < 0 || wrapping) return;
+    if (i < 0) return;
     let again = false;
     for (let g = within[hits[i]]; g >= 0; g = groups[g].parent) {
       if (!isOpen(g)) again = true;
@@ -364,10 +402,17 @@ export default component((root, self) => {
     if (again) refilter(false);
     const row = shown ? shown.indexOf(hits[i]) : hits[i];
     setFollow(false);
+    if (wrapping) {
+      draw();
+      const line = full.querySelector(".current");
+      if (line) scroll.scrollTop = line.offsetTop - 6 * ROW;
+      return;
+    }
     scroll.scrollTop = Math.max(0, (row - 6) * ROW);
     render();
   }
   function step(by) {
+    going = false;
     if (!hits.length) return;
     hit = (hit + by + hits.length) % hits.length;
     show(hit);
@@ -375,6 +420,8 @@ export default component((root, self) => {
   query.addEventListener("input", () => {
     pattern = query.value.toLowerCase();
     hit = -1;
+    going = false;
+    say("find", query.value);
     refilter();
     if (hits.length) {
       hit = hits.length - 1;
@@ -432,9 +479,12 @@ export default component((root, self) => {
   resize.observe(scroll);
 
   return {
+    follows: true,
     update(data) {
       save.href = `log/text?${new URLSearchParams({ attempt_id: data.attempt_id, name: data.name })}`;
+      const other = obey();
       if (data.attempt_id === id) {
+        if (other) refilter();
         // It was cut off before the attempt ended: look again.
         if (complete && data.open && !problem) {
           complete = false;

@@ -1,5 +1,5 @@
 // Which run's states the graph shows: the newest runs as bars, the chosen one by name.
-import { _, bothZones, component, h, reconcile, span, state, withParams, word } from "./base.js";
+import { _, bothZones, component, h, reconcile, span, state, turns, word } from "./base.js";
 
 export default component((root) => {
   const bars = h("span", { class: "strip pick" });
@@ -15,7 +15,8 @@ export default component((root) => {
       reconcile(bars, runs.map((r) => ({ ...r, on: r.id === of })), (r) => r.id, () => h("a", { "data-tip": "" }, h("i")), (a, r) => {
         a.setAttribute("data-s", r.s);
         a.className = r.on ? "on" : "";
-        a.href = withParams({ of: r.id });
+        // Another run has another time line.
+        turns(a, { of: r.id, zoom: null });
         a.setAttribute("aria-label", _("Show {name}", { name: r.id }));
         a._tip = () => [word(r.s), r.id, bothZones(r.at).split("\n")[0], ...(r.d === null ? [] : [span(r.d)])];
         a.firstChild.style.height = `${r.d === null ? 22 : Math.max(4, Math.round((22 * r.d) / top))}px`;

@@ -1,6 +1,6 @@
 // Named values: tables, pictures as pictures, text as it is. A long one is brought when its button is pressed.
 // Data: {items: [{key?, name, note?, at?, size?, download?, ask?, cut?, picture? | table?: {columns, rows, count} | text?}]}.
-import { _, component, h, here, icon, moment, reconcile, withParams } from "./base.js";
+import { _, component, h, here, icon, moment, reconcile, turns } from "./base.js";
 
 const size = (n) => (n < 1024 ? _("{n} characters", { n }) : n < 1 << 20 ? _("{n} KiB", { n: (n / 1024).toFixed(n < 10240 ? 1 : 0) }) : _("{n} MiB", { n: (n / (1 << 20)).toFixed(1) }));
 
@@ -12,7 +12,7 @@ function grid({ columns, rows }) {
     h("tbody", {}, rows.map((r) => h("tr", {}, r.map(cell))))));
 }
 function show(i) {
-  if (i.ask) return h("p", {}, h("a", { class: "button small", href: withParams({ show: [...here().getAll("show"), i.key] }) }, icon("down"), _("Show {size}", { size: size(i.size) })));
+  if (i.ask) return h("p", {}, turns(h("a", { class: "button small" }, icon("down"), _("Show {size}", { size: size(i.size) })), () => ({ show: [...here().getAll("show"), i.key] })));
   if (i.picture) return h("img", { src: i.picture, alt: i.name });
   if (i.table) return grid(i.table);
   return h("pre", {}, i.text);

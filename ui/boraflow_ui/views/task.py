@@ -331,6 +331,7 @@ def one_log(task: data.TaskInstance, attempt: data.Attempt, key: str) -> None:
             "attempt_id": attempt.attempt_id,
             "name": f"{task.dag_id}-{task.run_id}-{task_label(task)}-{attempt.try_number}",
             "open": not attempt.outcome,
+            "beside": key == "log_beside",
         },
     )
 
