@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import signal
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from boraflow.cli import output, views
@@ -174,13 +177,33 @@ class _Doubts:
                 )
 
 
-def _watch(client: Client, dag_id: str, run_id: str, into: queue.Queue[Any]) -> None:
+def _watch(client: Client, dag_id: str, run_id: str, into: queue.SimpleQueue[Any]) -> None:
     try:
         for update in client.runs.watch(dag_id, run_id, include_tasks=True):
             into.put(update)
         into.put(None)
     except Exception as error:  # noqa: BLE001  raised again by who waits
         into.put(error)
+
+
+@contextlib.contextmanager
+def _interrupts_into(
+    updates: queue.SimpleQueue[RunUpdate | BaseException | None],
+) -> Iterator[None]:
+    """Put an interrupt into the queue as well as raising it.
+
+    Python drops an exception that is raised while a destructor or a callback of gRPC runs.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        updates.put(KeyboardInterrupt())
+        signal.default_int_handler(number, frame)
+
+    former = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def follow(
@@ -195,14 +218,14 @@ def follow(
     deadline = None if timeout is None else time.monotonic() + timeout
     # The run does not mind a restart of the metastore, and neither does who waits for it.
     client.patience = OUTAGE_SECONDS
-    updates: queue.Queue[RunUpdate | Exception | None] = queue.Queue()
+    updates: queue.SimpleQueue[RunUpdate | BaseException | None] = queue.SimpleQueue()
     threading.Thread(target=_watch, args=(client, dag_id, run_id, updates), daemon=True).start()
     doubts = _Doubts(client, dag_id, timeout)
     tasks: dict[tuple[str, int], TaskInstance] = {}
     run: Run | None = None
     looked = time.monotonic() - LOOK_SECONDS + 0.5
     try:
-        with _progress(quiet) as progress:
+        with _interrupts_into(updates), _progress(quiet) as progress:
             while True:
                 now = time.monotonic()
                 if deadline is not None and now >= deadline:
@@ -222,7 +245,7 @@ def follow(
                     if run is not None and sys.stderr.isatty():
                         progress.update(run, [], list(tasks.values()))
                     continue
-                if isinstance(update, Exception):
+                if isinstance(update, BaseException):
                     raise update
                 if update is None:
                     assert run is not None
