@@ -17,7 +17,6 @@ import json
 import math
 import os
 import sys
-import uuid
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
@@ -224,7 +223,8 @@ def _encode_other(value: Any, cls: Any, path: str, sub: Callable[..., Any]) -> A
         return _envelope("timezone", _zone_name(value))
     if isinstance(value, PurePath):
         return _envelope("path", str(value))
-    if isinstance(value, uuid.UUID):
+    uuid = sys.modules.get("uuid")
+    if uuid is not None and isinstance(value, uuid.UUID):
         return _envelope("uuid", str(value))
     module = cls.__module__ or ""
     top = module.partition(".")[0]
@@ -339,7 +339,6 @@ _PLAIN: dict[Any, tuple[str, Callable[[Any], Any]]] = {
     bytearray: ("bytearray", lambda v: base64.b64encode(v).decode()),
     complex: ("complex", lambda v: [v.real, v.imag]),
     Decimal: ("decimal", str),
-    uuid.UUID: ("uuid", str),
 }
 
 
@@ -668,6 +667,12 @@ def _decode_path(data: str) -> Any:
     return Path(data)
 
 
+def _decode_uuid(data: str) -> Any:
+    import uuid
+
+    return uuid.UUID(data)
+
+
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "tuple": lambda d: tuple(decode(v) for v in d),
     "set": lambda d: {decode(v) for v in d},
@@ -678,7 +683,7 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "bytearray": lambda d: bytearray(base64.b64decode(d)),
     "complex": lambda d: complex(*d),
     "decimal": Decimal,
-    "uuid": uuid.UUID,
+    "uuid": _decode_uuid,
     "path": _decode_path,
     "datetime": _decode_datetime,
     "pendulum": _decode_pendulum,

@@ -15,7 +15,6 @@ A file that cannot be imported is told with every DAG file that is loaded beside
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -212,6 +211,8 @@ _MOST_TRIES = 100
 
 
 def _load_policies(path: Path) -> None:
+    import hashlib
+
     digest = hashlib.sha1(str(path).encode(), usedforsecurity=False).hexdigest()[:12]
     module = _import(path, f"boraflow_{SETTINGS_MODULE}_{digest}")
     for name in _KNOWN_POLICIES:

@@ -6,7 +6,7 @@ classes defined in it can be named in XComs and triggers. The bundle's root is o
 
 from __future__ import annotations
 
-import hashlib
+import binascii
 import importlib
 import linecache
 import os
@@ -107,8 +107,9 @@ class LoadedFile:
 def module_name(fileloc: str) -> str:
     """Return the module name under which the file at that place in a bundle is executed."""
     stem = re.sub(r"\W", "_", os.path.splitext(os.path.basename(fileloc))[0])  # noqa: PTH119, PTH122
-    digest = hashlib.sha1(fileloc.encode(), usedforsecurity=False).hexdigest()[:16]
-    return f"{_PREFIX}{digest}_{stem}"
+    place = fileloc.encode()
+    # Not hashlib: it brings OpenSSL into each process from which workers are forked.
+    return f"{_PREFIX}{binascii.crc32(place):08x}{len(place):04x}_{stem}"
 
 
 def is_dag_module(name: str) -> bool:

@@ -337,7 +337,7 @@ def run_jobs(
 ) -> NoReturn:
     """Do the jobs, report each, and be gone without running anybody's exit code."""
     try:
-        channel = Channel(sock)
+        channel = Channel(sock.fileno())
         _use_comms(channel)
         _limit_memory(jobs[0]["memory_mb"])
         faulthandler.enable(file=trace, all_threads=False)  # a crash has a line, too

@@ -22,32 +22,26 @@ from boraflow.exceptions import BoraflowException
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_signal_plainly: Callable[[int, Any], Any] = getattr(signal.signal, "__wrapped__", signal.signal)
+_SIGKILL = int(signal.SIGKILL)
 _LINUX = sys.platform == "linux"
-_libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
+# Neither errno nor other threads matter to these calls, which each new worker makes.
+_prctl: Callable[..., int] = ctypes.PyDLL(None).prctl if _LINUX else lambda *_: 0
 
-
-def set_handler(number: int, handler: Any) -> None:
-    """Have a signal handled by ``handler``.
-
-    What the standard library puts around this call looks for the old handler among its names, in vain, with an
-    exception: code that a new worker would run, and copy pages of memory for, to no end.
-    """
-    _signal_plainly(number, handler)
+set_handler: Callable[[int, Any], Any] = getattr(signal.signal, "__wrapped__", signal.signal)
+"""``signal.signal`` without what the standard library puts around it: that looks for the old handler among its
+names, in vain, with an exception: code that a new worker would run, and copy pages of memory for, to no end."""
 
 
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent ends; exit when it has ended already."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
 
 def become_subreaper() -> None:
     """Adopt descendants that lose their parent."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def set_oom_score(score: int) -> None:
@@ -175,9 +169,19 @@ def end_children(grace: float) -> list[str]:
         pause = min(pause * 2, 0.05)
 
 
+_generator: Any = getattr(random, "_inst", None)
+_seed: Callable[[Any], Any] = super(random.Random, random.Random).seed
+
+
 def reseed() -> None:
     """Give a forked process random numbers of its own."""
-    random.seed()
+    if _generator is None:
+        random.seed()
+    else:
+        # What `random.seed()` does, by the generator below it.
+        _seed(_generator)
+        if _generator.gauss_next is not None:
+            _generator.gauss_next = None
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         with contextlib.suppress(Exception):

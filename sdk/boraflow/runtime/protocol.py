@@ -74,16 +74,48 @@ import select
 import signal
 import socket
 import struct
+from _socket import socketpair  # without the objects around it
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 MAX_FRAME = 64 << 20
 _HEAD = struct.Struct("!I")
 _RAISING = {signal.SIGTERM, signal.SIGALRM, signal.SIGINT}
 
-_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-loads = json.loads
+# By name: what is known of these modules by type leaves them out.
+_scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
+
+
+def _encoder() -> Callable[[Any], str]:
+    encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # an interpreter without it
+        return encoder.encode
+    # Made once: `encode` makes one for each value, and each page of memory that it touches is copied in a new
+    # worker.
+    chunks = make(
+        None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, True
+    )
+    return lambda value: "".join(chunks(value, 0))
+
+
+_dumps = _encoder()
+
+
+def loads(text: str) -> Any:
+    """Return the value of JSON without white space around it.
+
+    Raises:
+        ValueError: it is none, or something follows it.
+    """
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        raise ValueError("Expecting value: line 1 column 1 (char 0)") from None
+    if end != len(text):
+        raise ValueError(f"Extra data: line 1 column {end + 1} (char {end})")
+    return value
 
 
 class ProtocolError(Exception):
@@ -163,26 +195,37 @@ class FrameBuffer:
 class Channel:
     """The child's end: blocking, and kept whole when a signal handler raises in the midst of a read."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
         self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
-        self._buffer = bytearray()
+        self._poll.register(fd, select.POLLIN)
+        self._buffer: bytes | bytearray = b""
+        """Bytes as they came; where a frame comes in parts, an array that grows."""
         self._ready: deque[dict[str, Any]] = deque()
 
     def fileno(self) -> int:
-        return self.sock.fileno()
+        return self.fd
 
     def send(self, message: dict[str, Any]) -> None:
-        self.sock.sendall(encode(message))
+        self._write(encode(message))
 
-    def send_with(self, message: dict[str, Any], sockets: Iterable[socket.socket]) -> None:
+    def _write(self, data: bytes) -> None:
+        sent = os.write(self.fd, data)
+        while sent < len(data):
+            data = data[sent:]
+            sent = os.write(self.fd, data)
+
+    def send_with(self, message: dict[str, Any], fds: Iterable[int]) -> None:
         """Send a frame with descriptors attached to its first byte."""
-        fds = array.array("i", [s.fileno() for s in sockets])
         data = encode(message)
-        sent = self.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, self.fd)
+        try:
+            sent = sock.sendmsg([data], rights)
+        finally:
+            sock.detach()
         if sent < len(data):
-            self.sock.sendall(data[sent:])
+            self._write(data[sent:])
 
     def recv(self) -> dict[str, Any] | None:
         """Return the next message, waiting for it; None at the end of the stream."""
@@ -230,10 +273,16 @@ class Channel:
 
     def _fill(self) -> bool:
         try:
-            data = self.sock.recv(65536)
+            data = os.read(self.fd, 65536)
         except (ConnectionResetError, BrokenPipeError):
             return False
-        self._buffer += data
+        if not self._buffer:
+            self._buffer = data
+        elif isinstance(self._buffer, bytearray):
+            self._buffer += data
+        else:
+            self._buffer = bytearray(self._buffer)
+            self._buffer += data
         return bool(data)
 
     def _whole(self) -> bool:
@@ -245,14 +294,20 @@ class Channel:
             return None
         buffer = self._buffer
         end = 4 + _HEAD.unpack_from(buffer)[0]
-        message = loads(bytes(buffer[4:end]).decode("utf-8", "surrogatepass"))
-        del buffer[:end]
+        message = loads(buffer[4:end].decode("utf-8", "surrogatepass"))
+        if end == len(buffer):
+            self._buffer = b""
+        elif isinstance(buffer, bytearray):
+            del buffer[:end]
+        else:
+            self._buffer = buffer[end:]
         return message
 
 
-def socket_pair() -> tuple[socket.socket, socket.socket]:
-    """Return two connected stream sockets, closed on exec."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+def socket_pair() -> tuple[int, int]:
+    """Return the descriptors of two connected stream sockets, closed on exec."""
+    ours, theirs = socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    return ours.detach(), theirs.detach()
 
 
 def received_fds(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

@@ -598,7 +598,6 @@ def preload() -> None:
     import importlib
 
     for name in (
-        "operators.bash",
         "operators.empty",
         "_templates",
         "operators.python",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 from collections.abc import Iterable
@@ -123,6 +122,8 @@ def dag_to_spec(dag: DAG, fileloc: str | None = None) -> DagSpec:
 
 def digest(spec_json: str) -> str:
     """Return the SHA-256 of a spec's canonical JSON, as :func:`boraflow.model.spec.spec_digest` does."""
+    import hashlib  # not where workers are forked: it brings OpenSSL
+
     return hashlib.sha256(spec_json.encode()).hexdigest()
 
 

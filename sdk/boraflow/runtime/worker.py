@@ -15,7 +15,6 @@ import logging
 import os
 import resource
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -323,12 +322,12 @@ class Worker:
 
     def __init__(
         self,
-        sock: socket.socket,
+        fd: int,
         options: WorkerOptions,
         log: LogFile,
         loaded: Loaded | None = None,
     ) -> None:
-        self.channel = Channel(sock)
+        self.channel = Channel(fd)
         self.options = options
         self.log = log
         self.loaded = loaded
@@ -538,7 +537,7 @@ def limit_memory(megabytes: int) -> None:
 
 
 def run_forked(
-    sock: socket.socket,
+    fd: int,
     options: WorkerOptions,
     log: LogFile,
     loaded: Loaded | None,
@@ -558,7 +557,7 @@ def run_forked(
         processes.reseed()
         if path:
             log.open(path)
-        worker = Worker(sock, options, log, loaded)
+        worker = Worker(fd, options, log, loaded)
         if warm_up is not None and not worker.channel.readable():
             with contextlib.suppress(Exception):
                 worker.warm_up(warm_up)

@@ -10,6 +10,13 @@ goes, the kernel kills file zygotes and workers.
 
 from __future__ import annotations
 
+from boraflow.runtime import pages
+
+if __name__ == "__main__":
+    # Before there are objects: they are to lie side by side.
+    pages.reserve()
+
+# isort: split
 from boraflow.runtime import forks
 
 # isort: split
@@ -42,6 +49,9 @@ from boraflow.runtime.worker import (
     run_forked,
 )
 
+_SIGCHLD = int(signal.SIGCHLD)
+COLLAPSE_AFTER = 24
+"""Workers that a file has had when its zygote's memory, until then mostly shared, becomes worth large pages of its own."""
 REAP_SECONDS = 0.003
 """Ends of children are looked at together: most had told their result before."""
 
@@ -49,8 +59,8 @@ REAP_SECONDS = 0.003
 class Zygote:
     """What both kinds share: fork, reap, end trees, answer the agent."""
 
-    def __init__(self, sock: socket.socket, options: WorkerOptions, log: LogFile) -> None:
-        self.channel = Channel(sock)
+    def __init__(self, fd: int, options: WorkerOptions, log: LogFile) -> None:
+        self.channel = Channel(fd)
         self.options = options
         self.log = log
         self.loaded: Loaded | None = None
@@ -74,6 +84,9 @@ class Zygote:
             )
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        own = (fd, self._wake_read, self._wake_write, self._children_fd)
+        self._own_fds = tuple(number for number in own if number >= 0)
+        """What no child is to hold."""
         processes.become_subreaper()
 
     # --- the loop --------------------------------------------------------------------------------
@@ -144,31 +157,29 @@ class Zygote:
 
     # --- forking ---------------------------------------------------------------------------------
 
-    def fork(self) -> tuple[int, socket.socket]:
+    def fork(self) -> tuple[int, int]:
         """Fork; return (pid, the agent's socket) in the parent and (0, the child's socket) in the child."""
         ours, theirs = socket_pair()
-        parent = os.getpid()
         # A signal between the fork and the child's own set-up would run this process's handlers there.
         pid = forks.fork()
         if pid:
-            theirs.close()
+            os.close(theirs)
             self.children.add(pid)
             return pid, ours
+        # Each function that is called here copies pages of memory, in every worker.
         signal.set_wakeup_fd(-1)
-        processes.set_handler(signal.SIGCHLD, signal.SIG_DFL)
-        processes.die_with_parent(parent)
-        ours.close()
-        self.channel.sock.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
-        if self._children_fd >= 0:
-            os.close(self._children_fd)
+        processes.set_handler(_SIGCHLD, signal.SIG_DFL)
+        processes.die_with_parent(self.pid)
+        close = os.close
+        close(ours)
+        for fd in self._own_fds:
+            close(fd)
         return 0, theirs
 
     def fork_workers(self, count: int, serial: int, *, urgent: bool, warm: bool) -> None:
         """Fork workers and hand their sockets to the agent: one by one when attempts wait for them."""
         made: list[tuple[int, int]] = []
-        sockets: list[socket.socket] = []
+        sockets: list[int] = []
         error = ""
         for number in range(serial, serial + count):
             try:
@@ -178,7 +189,7 @@ class Zygote:
                 break
             if pid == 0:
                 for other in sockets:
-                    other.close()
+                    os.close(other)
                 path = f"{self.options.spool}/w{number}.log" if self.options.spool else ""
                 warm_up = self.warm_up if warm else None
                 run_forked(sock, self.options, self.log, self.loaded, path, warm_up)
@@ -192,13 +203,13 @@ class Zygote:
                 {"t": "forked", "workers": [], "error": error, "failed": count - len(made)}
             )
 
-    def _announce(self, made: list[tuple[int, int]], sockets: list[socket.socket]) -> None:
+    def _announce(self, made: list[tuple[int, int]], sockets: list[int]) -> None:
         if not sockets:
             return
         new = made[-len(sockets) :]
         self.channel.send_with({"t": "forked", "workers": new}, sockets)
-        for sock in sockets:
-            sock.close()
+        for fd in sockets:
+            os.close(fd)
         sockets.clear()
 
     # --- the end of children ---------------------------------------------------------------------
@@ -269,11 +280,16 @@ class Zygote:
 class FileZygote(Zygote):
     """Loads one DAG file and forks workers that have it."""
 
-    def __init__(
-        self, sock: socket.socket, options: WorkerOptions, log: LogFile, root: str, file: str
-    ) -> None:
-        super().__init__(sock, options, log)
+    def __init__(self, fd: int, options: WorkerOptions, log: LogFile, root: str, file: str) -> None:
+        super().__init__(fd, options, log)
         self.loaded = Loaded(root, file)
+        self._forked = 0
+
+    def fork_workers(self, count: int, serial: int, *, urgent: bool, warm: bool) -> None:
+        super().fork_workers(count, serial, urgent=urgent, warm=warm)
+        before, self._forked = self._forked, self._forked + count
+        if before < COLLAPSE_AFTER <= self._forked:
+            pages.collapse()
 
     def load(self) -> None:
         """Import the file and say whether this process may fork."""
@@ -313,8 +329,8 @@ class FileZygote(Zygote):
 class BareZygote(Zygote):
     """Forks file zygotes, lanes, and workers without a file; watches the agent's lease."""
 
-    def __init__(self, sock: socket.socket, options: WorkerOptions, log: LogFile) -> None:
-        super().__init__(sock, options, log)
+    def __init__(self, fd: int, options: WorkerOptions, log: LogFile) -> None:
+        super().__init__(fd, options, log)
         self._lease_until = 0.0
 
     def handle(self, message: dict[str, Any]) -> None:
@@ -361,7 +377,7 @@ class BareZygote(Zygote):
                 else:
                     from boraflow.runtime.lane import run_lane
 
-                    run_lane(sock, self.options, message["root"])
+                    run_lane(socket.socket(fileno=sock), self.options, message["root"])
                 code = 0
             except BaseException as error:  # noqa: BLE001  the last line of this process
                 with contextlib.suppress(Exception):
@@ -369,7 +385,7 @@ class BareZygote(Zygote):
             finally:
                 os._exit(code)
         self.channel.send_with({"t": answer, "key": message["key"], "pid": pid}, [sock])
-        sock.close()
+        os.close(sock)
 
     def _timeout(self) -> int | None:
         timeout = super()._timeout()
@@ -423,15 +439,15 @@ def _warm_up(log: LogFile, times: int = 12) -> WarmUp | None:
         for number, handler in handlers:
             signal.signal(number, handler)
         set_comms(None)
-        ours.close()
-        theirs.close()
+        os.close(ours)
+        os.close(theirs)
     return task
 
 
 def main() -> None:
     """Be the bare zygote on the socket whose descriptor the command line names."""
-    sock = socket.socket(fileno=int(sys.argv[1]))
-    sock.set_inheritable(False)
+    fd = int(sys.argv[1])
+    os.set_inheritable(fd, False)
     options = WorkerOptions(**json.loads(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The agent decides when this process ends; a signal to its group must not end its workers first.
@@ -444,12 +460,13 @@ def main() -> None:
     warm_up = _warm_up(log)
     gc.collect()
     gc.freeze()
-    zygote = BareZygote(sock, options, log)
+    zygote = BareZygote(fd, options, log)
     zygote.warm_up = warm_up
     try:
         zygote.channel.send({"t": "ready", "seconds": 0})
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)  # The agent died meanwhile.
+    pages.collapse()
     zygote.serve()
     os._exit(0)
 

@@ -238,19 +238,19 @@ class WorkerPool:
                 env.python,
                 "-m",
                 "boraflow.runtime.zygote",
-                str(theirs.fileno()),
+                str(theirs),
                 json.dumps(options),
             ],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=variables,
         )
-        theirs.close()
+        os.close(theirs)
         zygote = ZygoteProcess(env.process.pid, None, env.digest)
         zygote.link = Link(
             self._loop,
-            ours,
+            socket.socket(fileno=ours),
             lambda m: self._zygote_says(zygote, m),
             lambda _: self._bare_zygote_ended(env, zygote),
             with_fds=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -87,28 +88,29 @@ def test_a_frame_beyond_the_limit_is_refused_by_its_sender() -> None:
 def test_answers_overtake_other_frames() -> None:
     a, b = socket_pair()
     channel = Channel(a)
-    b.sendall(encode({"t": "fork", "n": 1}) + encode({"t": "answer", "id": 1, "value": "late"}))
-    b.sendall(encode({"t": "answer", "id": 2, "value": "mine"}))
+    os.write(b, encode({"t": "fork", "n": 1}) + encode({"t": "answer", "id": 1, "value": "late"}))
+    os.write(b, encode({"t": "answer", "id": 2, "value": "mine"}))
     assert channel.recv_answer(2) == {"t": "answer", "id": 2, "value": "mine"}
     assert channel.pending()
     assert channel.recv() == {"t": "fork", "n": 1}
-    b.close()
+    os.close(b)
     assert channel.recv() is None
-    a.close()
+    os.close(a)
 
 
 def test_descriptors_travel_with_a_frame() -> None:
     a, b = socket_pair()
     inner, other = socket_pair()
     Channel(a).send_with({"t": "opened"}, [inner])
-    data, ancillary, _, _ = b.recvmsg(1000, socket.CMSG_SPACE(64))
+    with socket.socket(fileno=b) as sock:
+        data, ancillary, _, _ = sock.recvmsg(1000, socket.CMSG_SPACE(64))
     assert FrameBuffer().feed(data) == [{"t": "opened"}]
     (fd,) = received_fds(ancillary)
     with socket.socket(fileno=fd) as received:
         received.sendall(b"x")
-        assert other.recv(1) == b"x"
-    for sock in (a, b, inner, other):
-        sock.close()
+        assert os.read(other, 1) == b"x"
+    for mine in (a, inner, other):
+        os.close(mine)
 
 
 def test_a_large_frame_is_sent_whole() -> None:
@@ -118,8 +120,8 @@ def test_a_large_frame_is_sent_whole() -> None:
     thread.start()
     assert Channel(b).recv() == message
     thread.join()
-    a.close()
-    b.close()
+    os.close(a)
+    os.close(b)
 
 
 def test_the_specification_names_every_type() -> None:
@@ -140,14 +142,14 @@ def test_the_specification_names_every_type() -> None:
 
 def test_a_zygote_whose_agent_died_meanwhile_ends_in_silence() -> None:
     ours, theirs = socket_pair()
-    ours.close()
+    os.close(ours)
     done = subprocess.run(
-        [sys.executable, "-m", "boraflow.runtime.zygote", str(theirs.fileno()), "{}"],
-        pass_fds=[theirs.fileno()],
+        [sys.executable, "-m", "boraflow.runtime.zygote", str(theirs), "{}"],
+        pass_fds=[theirs],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    theirs.close()
+    os.close(theirs)
     assert (done.returncode, done.stderr) == (0, "")
