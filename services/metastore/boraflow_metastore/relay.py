@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
@@ -43,6 +43,10 @@ M = TypeVar("M", bound=Message)
 Value = dict[str, Any]
 
 
+_RUN = "run"
+"""Where the run of a value's ``run_key`` stands in it, once it is read."""
+
+
 class Command(NamedTuple):
     """How one method is relayed and answered."""
 
@@ -57,7 +61,7 @@ class Command(NamedTuple):
 
 
 def _trigger(session: Session, caches: Caches, request: Any, value: Value) -> Message:
-    run = runs.run_by_key(session, str(value.get("run_key", "")))
+    run = value.get(_RUN) or runs.run_by_key(session, str(value.get("run_key", "")))
     if run is None:
         # A dry run: what would be.
         run = run_pb2.Run(
@@ -73,6 +77,15 @@ def _trigger(session: Session, caches: Caches, request: Any, value: Value) -> Me
         if request.HasField("run_after"):
             run.run_after.CopyFrom(request.run_after)
     return run_service_pb2.TriggerRunResponse(run=run, warnings=value.get("warnings") or [])
+
+
+def _add_runs(session: Session, values: Collection[Value]) -> None:
+    """Read the runs that values name, together: a hundred triggers in a commit are one question."""
+    keys = {str(v["run_key"]) for v in values if v.get("run_key")}
+    if len(keys) > 1:
+        found = runs.runs_by_key(session, keys)
+        for value in values:
+            value[_RUN] = found.get(str(value.get("run_key")))
 
 
 def _affected(
@@ -307,9 +320,11 @@ class Relay:
     ) -> None:
         """Carry out, store and (once durable) pass on the answers in a commit."""
         told = {(s.actor, s.dag_id) for s in story}
+        values = {r.command_id: json.loads(r.value_json or "{}") for r in replies if r.code == "OK"}
+        _add_runs(transaction, values.values())
         for reply in replies:
             if reply.code == "OK":
-                self._accepted(transaction, reply, told)
+                self._accepted(transaction, reply.command_id, values[reply.command_id], told)
             transaction.after(lambda r=reply: self._answered(r))
 
     def _answered(self, reply: pb.CommandReply) -> None:
@@ -317,14 +332,13 @@ class Relay:
         self._pending.pop(reply.command_id, None)
 
     def _accepted(
-        self, transaction: Transaction, reply: pb.CommandReply, told: set[tuple[str, str]]
+        self, transaction: Transaction, command_id: str, value: Value, told: set[tuple[str, str]]
     ) -> None:
-        method, _, request_id = reply.command_id.partition("/")
+        method, _, request_id = command_id.partition("/")
         command = COMMANDS.get(method)
-        pending = self._pending.get(reply.command_id)
+        pending = self._pending.get(command_id)
         if command is None:
             return
-        value = json.loads(reply.value_json or "{}")
         if command.keep is not None:
             command.keep(transaction, value)
         if pending is None:
@@ -342,7 +356,7 @@ class Relay:
             pending.answer = command.answer(transaction, self._caches, request, value)
         except ApiError as error:
             # What it speaks of is gone (a name that only the leader knew): the command itself stands.
-            log.warning("no answer to %s: %s", reply.command_id, error.message)
+            log.warning("no answer to %s: %s", command_id, error.message)
             pending.answer = error
             return
         if dry or method == "ExplainTask":

@@ -1,23 +1,26 @@
 """Reads: snapshots that never wait for the writer, with the revision they show.
 
 Small reads on SQLite run on the event loop's thread (a point query takes microseconds, a thread's wake-up
-more); lists, and everything on PostgreSQL, run in a small pool of threads.
+more); lists, and everything on PostgreSQL, run in a small pool of threads. There, small reads that come while
+others are under way share the next transaction.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from boraflow.rpc.errors import unavailable
+from boraflow.rpc.errors import ApiError, unavailable
 from boraflow_metastore.store.database import Database, Session, is_outage
 
 T = TypeVar("T")
 
 _PATIENCE = 8.0
+_MOST_TOGETHER = 64
 
 
 class Snapshot(Session):
@@ -47,6 +50,8 @@ class Reader:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="reader")
         self._inline: Any = None
         self._cursor: Any = None
+        self._waiting: deque[tuple[Callable[[Snapshot], Any], asyncio.Future[Any]]] = deque()
+        self._together: asyncio.Task[None] | None = None
 
     async def run(self, query: Callable[[Snapshot], T]) -> T:
         """Run a query in a thread."""
@@ -55,7 +60,11 @@ class Reader:
     async def small(self, query: Callable[[Snapshot], T]) -> T:
         """Run a query of a few rows, where it costs least."""
         if self._database.postgres:
-            return await self.run(query)
+            future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            self._waiting.append((query, future))
+            if self._together is None:
+                self._together = asyncio.create_task(self._read_waiting())
+            return await future
         if self._inline is None:
             self._inline = self._database.read_engine.raw_connection()
             self._cursor = self._inline.cursor()
@@ -65,6 +74,43 @@ class Reader:
             return query(Snapshot(cursor, False))
         finally:
             cursor.execute("ROLLBACK")
+
+    async def _read_waiting(self) -> None:
+        """Read what waits, a transaction for all that came meanwhile, until nothing does."""
+        while self._waiting:
+            size = min(len(self._waiting), _MOST_TOGETHER)
+            batch = [self._waiting.popleft() for _ in range(size)]
+            for (_, future), result in zip(batch, await self._results(batch), strict=True):
+                if future.done():
+                    continue  # who asked has gone
+                if isinstance(result, BaseException):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+        self._together = None
+
+    async def _results(
+        self, batch: list[tuple[Callable[[Snapshot], Any], asyncio.Future[Any]]]
+    ) -> list[Any]:
+        """Return what each query found, or raised."""
+
+        def read(snapshot: Snapshot) -> list[Any]:
+            found: list[Any] = []
+            for query, _ in batch:
+                try:
+                    found.append(query(snapshot))
+                except ApiError as error:
+                    found.append(error)
+            return found
+
+        try:
+            return await self.run(read)
+        except Exception as error:  # noqa: BLE001  each is told its own
+            if len(batch) == 1:
+                return [error]
+        # One that fails ends the transaction of all.
+        alone = (self.run(query) for query, _ in batch)
+        return await asyncio.gather(*alone, return_exceptions=True)
 
     def _read(self, query: Callable[[Snapshot], T]) -> T:
         until = time.monotonic() + _PATIENCE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from boraflow.api.metastore.v1 import run_service_pb2 as pb
@@ -107,6 +107,12 @@ def run_by_key(session: Session, run_key: str) -> run_pb2.Run | None:
     """Return the run of a key, or None."""
     row = session.row(f"{RUN_PEOPLE} WHERE r.run_key = ?", (run_key,))
     return run_message(row) if row else None
+
+
+def runs_by_key(session: Session, run_keys: Collection[str]) -> dict[str, run_pb2.Run]:
+    """Return the runs of keys, by key; one that is not there is left out."""
+    found = session.where_in(f"{RUN_PEOPLE} WHERE r.run_key IN :values", sorted(run_keys))
+    return {run.run_key: run for run in map(run_message, found)}
 
 
 def list_runs(snapshot: Snapshot, request: pb.ListRunsRequest) -> pb.ListRunsResponse:
