@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Iterator
 
 MOST_MODULE = 64 << 20
@@ -22,6 +21,8 @@ def modules_of_zip(content: bytes) -> Iterator[tuple[str, bytes]]:
     Raises:
         ValueError: the archive, or one of them, cannot be read.
     """
+    import zipfile  # not where workers are forked: it brings compressors
+
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for info in sorted(archive.infolist(), key=lambda i: i.filename):
