@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from boraflow import _deprecated
-from boraflow._variable import looks_secret
 from boraflow.exceptions import BoraflowException, InvalidArgument
+from boraflow.model.secret_names import looks_secret
 
 if TYPE_CHECKING:
     from boraflow.model.partitions import PartitionMapper

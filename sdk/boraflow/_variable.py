@@ -9,17 +9,7 @@ from typing import Any
 from boraflow._comms import current_comms, need_comms
 from boraflow._notset import NOTSET, is_arg_set
 from boraflow.exceptions import BoraflowException, VariableNotFound
-
-_SECRET_WORDS = (
-    "access_token", "api_key", "apikey", "authorization", "passphrase", "passwd", "password",
-    "private_key", "secret", "token", "keyfile_dict", "service_account",
-)  # fmt: skip
-
-
-def looks_secret(name: str) -> bool:
-    """Say whether a variable or field of that name should be masked."""
-    lowered = name.lower()
-    return any(word in lowered for word in _SECRET_WORDS)
+from boraflow.model.secret_names import looks_secret
 
 
 def _from_environment(key: str) -> str | None:

@@ -26,7 +26,7 @@ def _all(client: Client) -> list[Variable]:
 
 
 def _shown(variable: Variable, secrets: bool) -> dict[str, Any]:
-    from boraflow._variable import looks_secret
+    from boraflow.model.secret_names import looks_secret
 
     record = views.variable(variable)
     if not secrets and record["value"] and looks_secret(variable.key):
@@ -143,7 +143,7 @@ def export_variables(
     ] = False,
 ) -> None:
     """Write all variables to a file that `import` reads; those whose keys look secret only if asked."""
-    from boraflow._variable import looks_secret
+    from boraflow.model.secret_names import looks_secret
 
     with inputs.connect() as client:
         found = _all(client)

@@ -73,7 +73,7 @@ def _create(
     if webhook:
         payload["webhook"] = webhook
     queue = task.node.spec.queue_of(task.row.try_number) if task is not None else "default"
-    open_callback(
+    _open(
         state,
         run,
         AttemptRow(
@@ -91,7 +91,24 @@ def _create(
     )
 
 
-def open_callback(state: State, run: Run, row: AttemptRow) -> None:
+def open_callback(state: State, run: Run, payload: dict[str, Any], due: Micros) -> Attempt:
+    """Open a callback of a run that is no task's; it is due now or later."""
+    row = AttemptRow(
+        state.mint(),
+        AttemptKind.CALLBACK,
+        run.row.run_key,
+        "",
+        -1,
+        1,
+        "",
+        "default",
+        max(due, state.now),
+        json.dumps({"dag_id": run.row.dag_id, "run_id": run.row.run_id, **payload}),
+    )
+    return _open(state, run, row)
+
+
+def _open(state: State, run: Run, row: AttemptRow) -> Attempt:
     """Commit a callback's attempt; placement gives it an executor, once it is due.
 
     Its row is committed with what caused it, so that no crash loses it; that it is opened in the future
@@ -103,6 +120,7 @@ def open_callback(state: State, run: Run, row: AttemptRow) -> None:
     state.changes.new_attempts.append(row)
     run.callbacks += 1
     await_turn(state, attempt)
+    return attempt
 
 
 def await_turn(state: State, attempt: Attempt) -> None:
@@ -152,7 +170,7 @@ def ended(state: State, attempt: Attempt, result: AttemptResult) -> None:
             Micros(state.now + micros(delay)),
             row.payload_json,
         )
-        open_callback(state, run, again)
+        _open(state, run, again)
         return
     names = json.loads(row.payload_json or "{}").get("callbacks", [])
     state.changes.tell_people(

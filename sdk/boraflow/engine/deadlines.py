@@ -16,9 +16,9 @@ from boraflow.engine.commands import AskRuns
 from boraflow.engine.records import Attempt, Run
 from boraflow.engine.settings import iso, micros
 from boraflow.engine.state import State
-from boraflow.model.rows import AttemptResult, AttemptRow, Micros
+from boraflow.model.rows import AttemptResult, Micros
 from boraflow.model.spec import DeadlineSpec
-from boraflow.model.states import RUN_FINISHED, AttemptKind, Outcome
+from boraflow.model.states import RUN_FINISHED, Outcome
 
 
 def arm(state: State, run: Run) -> None:
@@ -96,25 +96,7 @@ def _arm_average(state: State, run: Run, index: int, alert: DeadlineSpec) -> Pro
 
 def _ask_worker(state: State, run: Run, index: int) -> None:
     """Have a worker evaluate a reference, which is user code: a callback that answers with a moment."""
-    payload: dict[str, Any] = {
-        "callbacks": ["deadline_reference"],
-        "dag_id": run.row.dag_id,
-        "run_id": run.row.run_id,
-        "index": index,
-    }
-    row = AttemptRow(
-        state.mint(),
-        AttemptKind.CALLBACK,
-        run.row.run_key,
-        "",
-        -1,
-        1,
-        "",
-        "default",
-        state.now,
-        json.dumps(payload),
-    )
-    open_callback(state, run, row)
+    open_callback(state, run, {"callbacks": ["deadline_reference"], "index": index}, state.now)
 
 
 def evaluated(state: State, attempt: Attempt, result: AttemptResult) -> None:
@@ -134,24 +116,9 @@ def _open(state: State, run: Run, index: int, alert: DeadlineSpec, reference: Mi
         "callbacks": ["deadline"],
         "kind": "deadline_missed",
         "reason": f"{alert.name or f'deadline {index + 1}'} of {iso(at)} was missed",
-        "dag_id": run.row.dag_id,
-        "run_id": run.row.run_id,
         "deadline": {"index": index, "name": alert.name, "at": int(at)},
     }
-    row = AttemptRow(
-        state.mint(),
-        AttemptKind.CALLBACK,
-        run.row.run_key,
-        "",
-        -1,
-        1,
-        "",
-        "default",
-        max(at, state.now),
-        json.dumps(payload),
-    )
-    open_callback(state, run, row)
-    run.deadlines.append(state.attempts[row.attempt_id])
+    run.deadlines.append(open_callback(state, run, payload, at))
 
 
 def _drop(state: State, run: Run, indexes: set[int] | None, why: str) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
-from contextlib import suppress
 
 import grpc.aio
 
+from boraflow import logs
 from boraflow.api.executor.v1 import executor_service_pb2_grpc as pb_grpc
-from boraflow.config import ConfigError, ExecutorSettings, load_settings, read_token
-from boraflow.rpc.admission import EXIT_DENIED, TokenRefusedError
+from boraflow.config import ExecutorSettings, load_settings
+from boraflow.rpc import process
 from boraflow.rpc.channel import open_channel
 from boraflow.rpc.server import RunningServer, start_server
 from boraflow_executor.agent import Agent, tls_of
@@ -58,7 +57,7 @@ async def serve(settings: ExecutorSettings, token: str | None = None) -> Running
     Raises:
         ConfigError: a setting cannot be used, the port is taken, or the name is in use.
     """
-    secret = token if token is not None else await _token()
+    secret = token if token is not None else await process.own_token("executor")
     tls = tls_of(settings)
     agent = Agent(settings, secret)
     anonymous = open_channel(settings.metastore_address, None, tls)
@@ -86,20 +85,9 @@ async def serve(settings: ExecutorSettings, token: str | None = None) -> Running
     return RunningExecutor(agent, server, anonymous)
 
 
-async def _token(patience: float = 30.0) -> str:
-    """Return the executor's token, waiting for the metastore to write it at its first start."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + patience
-    while (secret := read_token("executor")) is None:
-        if loop.time() > until:
-            raise ConfigError(
-                "there is no executor token: set BORAFLOW_TOKEN, or BORAFLOW_HOME to the metastore's home"
-            )
-        await asyncio.sleep(0.1)
-    return secret
-
-
-async def _main(settings: ExecutorSettings) -> None:
+async def _main() -> None:
+    settings = load_settings("executor")
+    logs.configure("executor", settings.log_level, settings.log_json)
     stop = asyncio.Event()
     hurry = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -109,15 +97,10 @@ async def _main(settings: ExecutorSettings) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
-    starting = asyncio.create_task(serve(settings))
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        with suppress(asyncio.CancelledError):
-            await starting
+    running = await process.start(serve(settings), stopping)
+    if running is None:
         return
-    running = starting.result()
     refused = running.agent.refused
     await asyncio.wait({refused, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if refused.done():
@@ -138,18 +121,7 @@ async def _main(settings: ExecutorSettings) -> None:
 
 def main() -> None:
     """Run one executor until it is told to stop."""
-    from boraflow import logs
-
-    try:
-        settings = load_settings("executor")
-        logs.configure("executor", settings.log_level, settings.log_json)
-        asyncio.run(_main(settings))
-    except (ConfigError, ValueError) as error:
-        sys.stderr.write(f"bora-executor: {error}\n")
-        sys.exit(2)
-    except TokenRefusedError as error:
-        sys.stderr.write(f"bora-executor: {error}\n")
-        sys.exit(EXIT_DENIED)
+    process.run("executor", _main)
 
 
 if __name__ == "__main__":

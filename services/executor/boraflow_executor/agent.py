@@ -446,12 +446,15 @@ class Agent:
     def _start_due(self, held: Held) -> None:
         if held.phase not in (Phase.RUNNING, Phase.STOPPING) or held.start_reported:
             return
-        held.start_reported = True
         pid = 0
         worker = held.worker
         if isinstance(worker, WorkerProcess):
             pid = worker.pid
             worker.log_path = self.logs.follow(held.attempt_id, worker.log_path, held.secrets)
+        self._report_start(held, pid)
+
+    def _report_start(self, held: Held, pid: int) -> None:
+        held.start_reported = True
         self.session.outbox.started.append(
             scheduling_pb.AttemptStart(
                 attempt_id=held.attempt_id,
@@ -588,16 +591,7 @@ class Agent:
 
     def wait_given(self, held: Held, pid: int) -> None:
         held.given_us = time.time_ns() // 1000
-        held.start_reported = True
-        self.session.outbox.started.append(
-            scheduling_pb.AttemptStart(
-                attempt_id=held.attempt_id,
-                start_us=held.given_us,
-                claimed_us=held.given_us,
-                pid=pid,
-            )
-        )
-        self._report_wake.set()
+        self._report_start(held, pid)
 
     def wait_finished(self, held: Held, message: dict[str, Any]) -> None:
         self.attempt_finished(held, 0, self.logs.path_of(held.attempt_id), message)

@@ -106,16 +106,21 @@ class LogShipper:
         """Return where an attempt's log lies once it has a file of its own."""
         return str(self.spool / f"{quote(attempt_id, safe='')}.log")
 
-    def follow(self, attempt_id: str, path: str, secrets: set[bytes]) -> str:
-        """Ship a log while it grows. Return the path it has from now on."""
-        if attempt_id in self._logs:
-            return self._logs[attempt_id].path
+    def _own_file(self, attempt_id: str, path: str) -> str:
+        """Give a log a file of its own; return where it lies now."""
         own = self.path_of(attempt_id)
         if path != own:
             try:
                 os.rename(path, own)
             except OSError:
-                own = path
+                return path
+        return own
+
+    def follow(self, attempt_id: str, path: str, secrets: set[bytes]) -> str:
+        """Ship a log while it grows. Return the path it has from now on."""
+        if attempt_id in self._logs:
+            return self._logs[attempt_id].path
+        own = self._own_file(attempt_id, path)
         self._add(AttemptLog(attempt_id, own, Masker(secrets)))
         if self._follow is None:
             self._follow = asyncio.get_running_loop().call_later(FOLLOW_SECONDS, self._look)
@@ -132,12 +137,7 @@ class LogShipper:
                     size = 0
             if not size:
                 return False
-            own = self.path_of(attempt_id)
-            if path != own:
-                try:
-                    os.rename(path, own)
-                except OSError:
-                    own = path
+            own = self._own_file(attempt_id, path)
             entry = AttemptLog(attempt_id, own, Masker(secrets))
             entry.ended = True
             self._add(entry)

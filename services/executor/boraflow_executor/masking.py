@@ -7,33 +7,11 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+from boraflow.model.secret_names import looks_secret
+
 MASK = b"***"
 SHORTEST = 3
 """Shorter values are not masked: they would black out half of the log."""
-
-#: A variable, or a key in a connection's extra, whose name contains one of these holds a secret.
-SECRET_WORDS = (
-    "access_key",
-    "access_token",
-    "api_key",
-    "apikey",
-    "authorization",
-    "credential",
-    "keyfile_dict",
-    "passphrase",
-    "passwd",
-    "password",
-    "private_key",
-    "secret",
-    "service_account",
-    "token",
-)
-
-
-def looks_secret(name: str) -> bool:
-    """Return whether a value under this name is a secret."""
-    name = name.lower().replace("-", "_")
-    return any(word in name for word in SECRET_WORDS)
 
 
 def secrets_in_variable(key: str, value: str) -> set[bytes]:

@@ -10,33 +10,10 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from boraflow.config import ConfigError
+from boraflow.model.secret_names import looks_secret
 from boraflow.rpc.errors import ApiError, precondition
 
 MASK = "***"
-
-_SECRET_WORDS = (
-    "access_key",
-    "access_token",
-    "api_key",
-    "apikey",
-    "auth_token",
-    "authorization",
-    "credential",
-    "keyfile",
-    "passphrase",
-    "passwd",
-    "password",
-    "private_key",
-    "secret",
-    "service_account",
-    "token",
-)
-
-
-def looks_secret(key: str) -> bool:
-    """Return whether a key names something that must not be shown."""
-    text = key.lower().replace("-", "_")
-    return any(word in text for word in _SECRET_WORDS)
 
 
 def mask_json(text: str) -> str:

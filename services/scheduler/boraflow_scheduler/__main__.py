@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
 
+from boraflow import logs
 from boraflow.api.scheduler.v1 import dispatch_service_pb2_grpc as pb_grpc
-from boraflow.config import ConfigError, SchedulerSettings, load_settings, read_token
+from boraflow.config import ConfigError, SchedulerSettings, load_settings
 from boraflow.engine.settings import EngineSettings
 from boraflow.logs import get_logger
-from boraflow.rpc.admission import EXIT_DENIED, TokenRefusedError, admitted
+from boraflow.rpc import process
+from boraflow.rpc.admission import TokenRefusedError, admitted
 from boraflow.rpc.channel import open_channel
 from boraflow.rpc.server import RunningServer, start_server
 from boraflow_scheduler.auth import MetastoreAuthenticator
@@ -102,7 +102,7 @@ async def serve(settings: SchedulerSettings, token: str | None = None) -> Runnin
             f" {settings.dag_ignore_file_syntax!r}"
         )
     tls = tls_of(settings)
-    secret = token if token is not None else await _token()
+    secret = token if token is not None else await process.own_token("scheduler")
     folder = settings.dags_folder or str(settings.home / "dags")
     channel = open_channel(settings.metastore_address, secret, tls)
     bulk = open_channel(settings.metastore_address, secret, tls, dedicated=True)
@@ -209,33 +209,17 @@ def engine_settings(settings: SchedulerSettings) -> EngineSettings:
     )
 
 
-async def _token(patience: float = 30.0) -> str:
-    """Return the scheduler's token, waiting for the metastore to write it at its first start."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + patience
-    while (secret := read_token("scheduler")) is None:
-        if loop.time() > until:
-            raise ConfigError(
-                "there is no scheduler token: set BORAFLOW_TOKEN, or BORAFLOW_HOME to the metastore's home"
-            )
-        await asyncio.sleep(0.1)
-    return secret
-
-
-async def _main(settings: SchedulerSettings) -> None:
+async def _main() -> None:
+    settings = load_settings("scheduler")
+    logs.configure("scheduler", settings.log_level, settings.log_json)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    starting = asyncio.create_task(serve(settings))
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        with suppress(asyncio.CancelledError):
-            await starting
+    running = await process.start(serve(settings), stopping)
+    if running is None:
         return
-    running = starting.result()
     broken = asyncio.create_task(running.wait())
     await asyncio.wait({broken, stopping}, return_when=asyncio.FIRST_COMPLETED)
     log.info("scheduler stops")
@@ -248,18 +232,7 @@ async def _main(settings: SchedulerSettings) -> None:
 
 def main() -> None:
     """Run one scheduler until it is told to stop."""
-    from boraflow import logs
-
-    try:
-        settings = load_settings("scheduler")
-        logs.configure("scheduler", settings.log_level, settings.log_json)
-        asyncio.run(_main(settings))
-    except (ConfigError, ValueError) as err:
-        sys.stderr.write(f"bora-scheduler: {err}\n")
-        sys.exit(2)
-    except TokenRefusedError as err:
-        sys.stderr.write(f"bora-scheduler: {err}\n")
-        sys.exit(EXIT_DENIED)
+    process.run("scheduler", _main)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Variables: values that tasks read with Variable.get and {{ var.value.NAME }}."""
 
-from boraflow._variable import looks_secret
+from boraflow.model.secret_names import looks_secret
 from boraflow_ui import data, session
 from boraflow_ui.components import link, mount
 from boraflow_ui.frame import open_dialog, panel, param

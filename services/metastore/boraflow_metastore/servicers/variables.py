@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from boraflow.api.metastore.v1 import variable_service_pb2 as pb
 from boraflow.api.metastore.v1 import variable_service_pb2_grpc
+from boraflow.model.secret_names import looks_secret
 from boraflow.rpc.auth import Role, current_caller
 from boraflow.rpc.errors import invalid, not_found
-from boraflow_metastore.encryption import MASK, Vault, looks_secret
+from boraflow_metastore.encryption import MASK, Vault
 from boraflow_metastore.paging import page_key, page_size, page_token
 from boraflow_metastore.parts import Context, Parts
 from boraflow_metastore.store import settings

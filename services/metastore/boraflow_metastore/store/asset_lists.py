@@ -257,13 +257,8 @@ def list_events(
         if value:
             where.append(f"{column} = ?")
             values.append(value)
-    if request.alias:
-        where.append("e.event_id IN (SELECT event_id FROM asset_event_alias WHERE alias = ?)")
-        values.append(request.alias)
-    if request.triggered_run_id:
-        where.append(_TRIGGERED)
-        values += [request.triggered_dag_id, request.triggered_run_id]
-    elif request.triggered_dag_id:
+    _narrow(request, where, values)
+    if request.triggered_dag_id and not request.triggered_run_id:
         where.append("e.event_id IN (SELECT event_id FROM asset_event_run WHERE dag_id = ?)")
         values.append(request.triggered_dag_id)
     if request.HasField("from_time"):
@@ -287,10 +282,21 @@ def list_events(
     return response
 
 
-_TRIGGERED = (
-    "e.event_id IN (SELECT x.event_id FROM asset_event_run x JOIN dag_run r"
-    " ON r.run_key = x.run_key WHERE r.dag_id = ? AND r.run_id = ?)"
-)
+def _narrow(
+    request: pb.ListAssetEventsRequest | execution_service_pb2.ReadAssetEventsRequest,
+    where: list[str],
+    values: list[Any],
+) -> None:
+    """Add the conditions that people and tasks both may set."""
+    if request.alias:
+        where.append("e.event_id IN (SELECT event_id FROM asset_event_alias WHERE alias = ?)")
+        values.append(request.alias)
+    if request.triggered_run_id:
+        where.append(
+            "e.event_id IN (SELECT x.event_id FROM asset_event_run x JOIN dag_run r"
+            " ON r.run_key = x.run_key WHERE r.dag_id = ? AND r.run_id = ?)"
+        )
+        values += [request.triggered_dag_id, request.triggered_run_id]
 
 
 def read_events(
@@ -302,12 +308,7 @@ def read_events(
         if value:
             where.append(f"{column} = ?")
             values.append(value)
-    if request.alias:
-        where.append("e.event_id IN (SELECT event_id FROM asset_event_alias WHERE alias = ?)")
-        values.append(request.alias)
-    if request.triggered_run_id:
-        where.append(_TRIGGERED)
-        values += [request.triggered_dag_id, request.triggered_run_id]
+    _narrow(request, where, values)
     if request.HasField("after_us"):
         where.append("e.time_us >= ?")
         values.append(request.after_us)
