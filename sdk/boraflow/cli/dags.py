@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from boraflow.cli import inputs, lint_command, output, views
+from boraflow.cli import inputs, lint_command, output, testing, views
 from boraflow.cli.exits import OK, PAUSED, Exit
 from boraflow.cli.output import Format, Output
 
@@ -258,23 +258,12 @@ def next_runs(
 
 @app.command("test")
 def run_in_process(
-    target: Annotated[str, typer.Argument(metavar="FILE|DAG_ID", help="A DAG file, or a dag_id.")],
-    dag_id: Annotated[
-        str | None, typer.Option("--dag-id", help="Which DAG, when the file has several.")
-    ] = None,
-    conf: Annotated[
-        str | None, typer.Option("--conf", "-c", help="A JSON object, @FILE, or - for stdin.")
-    ] = None,
-    logical_date: Annotated[
-        str | None, typer.Option("--logical-date", "-l", help="Date of the run, or `now`.")
-    ] = None,
-    connections: Annotated[
-        str | None,
-        typer.Option("--connections", help="A JSON, YAML or .env file with connections."),
-    ] = None,
-    variables: Annotated[
-        str | None, typer.Option("--variables", help="A JSON, YAML or .env file with variables.")
-    ] = None,
+    target: testing.Target,
+    dag_id: testing.WhichDag = None,
+    conf: testing.Conf = None,
+    logical_date: testing.LogicalDate = None,
+    connections: testing.Connections = None,
+    variables: testing.Variables = None,
     mark_success: Annotated[
         str | None,
         typer.Option(
@@ -284,8 +273,6 @@ def run_in_process(
     form: Output = Format.TABLE,
 ) -> int:
     """Run a DAG in this process, with no service and no database, so that a breakpoint works."""
-    from boraflow.cli import testing
-
     return testing.run(
         target,
         dag_id,

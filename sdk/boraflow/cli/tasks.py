@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boraflow.cli import inputs, output, views
+from boraflow.cli import inputs, output, testing, views
 from boraflow.cli.exits import NOT_FOUND, Exit
 from boraflow.cli.output import Format, Output
 from boraflow.cli.runs import affected
@@ -23,7 +23,6 @@ app = typer.Typer(help="List, read, clear and explain task instances.", no_args_
 
 DagId = Annotated[str, typer.Argument(metavar="DAG_ID", help="The DAG.")]
 TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="The task.")]
-Target = Annotated[str, typer.Argument(metavar="FILE|DAG_ID", help="A DAG file, or a dag_id.")]
 RunId = Annotated[str, typer.Argument(metavar="[RUN_ID]", help="The run; default is the latest.")]
 MapIndex = Annotated[
     int, typer.Option("--map-index", "-m", min=-1, max=inputs.MOST, help="Index of a mapped task.")
@@ -279,91 +278,53 @@ def explain(
 
 @app.command("render")
 def render_fields(
-    target: Target,
+    target: testing.Target,
     task_id: TaskId,
-    dag_id: Annotated[
-        str | None, typer.Option("--dag-id", help="Which DAG, when the file has several.")
-    ] = None,
-    logical_date: Annotated[
-        str | None, typer.Option("--logical-date", "-l", help="Date of the run, or `now`.")
-    ] = None,
-    conf: Annotated[
-        str | None, typer.Option("--conf", "-c", help="A JSON object, @FILE, or - for stdin.")
-    ] = None,
-    xcoms: Annotated[
-        str | None,
-        typer.Option(
-            "--xcoms", help="What other tasks returned, by task id: a JSON object or @FILE."
-        ),
-    ] = None,
+    dag_id: testing.WhichDag = None,
+    logical_date: testing.LogicalDate = None,
+    conf: testing.Conf = None,
+    xcoms: testing.Xcoms = None,
     map_index: MapIndex = -1,
-    connections: Annotated[
-        str | None,
-        typer.Option("--connections", help="A JSON, YAML or .env file with connections."),
-    ] = None,
-    variables: Annotated[
-        str | None, typer.Option("--variables", help="A JSON, YAML or .env file with variables.")
-    ] = None,
+    connections: testing.Connections = None,
+    variables: testing.Variables = None,
     form: Output = Format.TABLE,
 ) -> int:
     """Show a task's template fields as a run would have them, without any service and without running it."""
-    from boraflow.cli import testing
+    given = _given(logical_date, conf, xcoms, map_index, connections, variables)
+    return testing.render(target, dag_id, task_id, given, form)
 
-    return testing.render(
-        target,
-        dag_id,
-        task_id,
+
+def _given(
+    logical_date: str | None,
+    conf: str | None,
+    xcoms: str | None,
+    map_index: int,
+    connections: str | None,
+    variables: str | None,
+) -> testing.Given:
+    return testing.Given(
         inputs.date(logical_date, "--logical-date"),
         inputs.conf(conf),
         inputs.conf(xcoms, "--xcoms"),
         map_index,
         connections,
         variables,
-        form,
     )
 
 
 @app.command("test")
 def run_in_process(
-    target: Target,
+    target: testing.Target,
     task_id: TaskId,
-    dag_id: Annotated[
-        str | None, typer.Option("--dag-id", help="Which DAG, when the file has several.")
-    ] = None,
-    logical_date: Annotated[
-        str | None, typer.Option("--logical-date", "-l", help="Date of the run, or `now`.")
-    ] = None,
-    conf: Annotated[
-        str | None, typer.Option("--conf", "-c", help="A JSON object, @FILE, or - for stdin.")
-    ] = None,
-    xcoms: Annotated[
-        str | None,
-        typer.Option(
-            "--xcoms", help="What other tasks returned, by task id: a JSON object or @FILE."
-        ),
-    ] = None,
+    dag_id: testing.WhichDag = None,
+    logical_date: testing.LogicalDate = None,
+    conf: testing.Conf = None,
+    xcoms: testing.Xcoms = None,
     map_index: MapIndex = -1,
-    connections: Annotated[
-        str | None,
-        typer.Option("--connections", help="A JSON, YAML or .env file with connections."),
-    ] = None,
-    variables: Annotated[
-        str | None, typer.Option("--variables", help="A JSON, YAML or .env file with variables.")
-    ] = None,
+    connections: testing.Connections = None,
+    variables: testing.Variables = None,
     form: Output = Format.TABLE,
 ) -> int:
     """Run one task in this process, without any service; what it pushes is printed and not stored."""
-    from boraflow.cli import testing
-
-    return testing.run_one(
-        target,
-        dag_id,
-        task_id,
-        inputs.date(logical_date, "--logical-date"),
-        inputs.conf(conf),
-        inputs.conf(xcoms, "--xcoms"),
-        map_index,
-        connections,
-        variables,
-        form,
-    )
+    given = _given(logical_date, conf, xcoms, map_index, connections, variables)
+    return testing.run_one(target, dag_id, task_id, given, form)

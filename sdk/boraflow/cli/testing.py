@@ -1,11 +1,14 @@
-"""What ``bora dags test`` does: load a file and run one of its DAGs in this process."""
+"""What ``bora dags test``, ``bora tasks test`` and ``render`` do: load a file and run what is in it, in this process."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from boraflow.cli import output
 from boraflow.cli.exits import FAILED, NOT_FOUND, OK, USAGE, Exit
@@ -16,6 +19,41 @@ from boraflow.model.discovery import modules_of_zip
 if TYPE_CHECKING:
     from boraflow._dag import DAG
     from boraflow.runtime.loader import LoadedFile
+
+
+Target = Annotated[str, typer.Argument(metavar="FILE|DAG_ID", help="A DAG file, or a dag_id.")]
+WhichDag = Annotated[
+    str | None, typer.Option("--dag-id", help="Which DAG, when the file has several.")
+]
+LogicalDate = Annotated[
+    str | None, typer.Option("--logical-date", "-l", help="Date of the run, or `now`.")
+]
+Conf = Annotated[
+    str | None, typer.Option("--conf", "-c", help="A JSON object, @FILE, or - for stdin.")
+]
+Xcoms = Annotated[
+    str | None,
+    typer.Option("--xcoms", help="What other tasks returned, by task id: a JSON object or @FILE."),
+]
+Connections = Annotated[
+    str | None,
+    typer.Option("--connections", help="A JSON, YAML or .env file with connections."),
+]
+Variables = Annotated[
+    str | None, typer.Option("--variables", help="A JSON, YAML or .env file with variables.")
+]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What one task is rendered or run with, where no run and no metastore is."""
+
+    logical_date: datetime | None
+    conf: dict[str, Any] | None
+    xcoms: dict[str, Any] | None
+    map_index: int
+    connections: str | None
+    variables: str | None
 
 
 def _folder() -> Path:
@@ -175,12 +213,7 @@ def _task_of(target: str, dag_id: str | None, task_id: str) -> Any:
 
 def _options(
     task: Any,
-    map_index: int,
-    logical_date: datetime | None,
-    conf: dict[str, Any] | None,
-    xcoms: dict[str, Any] | None,
-    connections: str | None,
-    variables: str | None,
+    given: Given,
 ) -> dict[str, Any]:
     """Return how the run looks: dated, it is as a run that is triggered by hand."""
     from boraflow.exceptions import BoraflowException
@@ -189,17 +222,17 @@ def _options(
 
     interval = None
     try:
-        if logical_date is not None:
-            found = infer_manual_data_interval(task.dag.timetable, logical_date)
+        if given.logical_date is not None:
+            found = infer_manual_data_interval(task.dag.timetable, given.logical_date)
             interval = (found.start, found.end)
         return {
-            "map_index": map_index if map_index >= 0 or not task.is_mapped else 0,
-            "logical_date": logical_date,
+            "map_index": given.map_index if given.map_index >= 0 or not task.is_mapped else 0,
+            "logical_date": given.logical_date,
             "data_interval": interval,
-            "conf": conf,
-            "xcoms": xcoms,
-            "connections": read_secrets(connections),
-            "variables": read_secrets(variables),
+            "conf": given.conf,
+            "xcoms": given.xcoms,
+            "connections": read_secrets(given.connections),
+            "variables": read_secrets(given.variables),
         }
     except BoraflowException as error:
         raise Exit(USAGE, str(error)) from None
@@ -209,12 +242,7 @@ def render(
     target: str,
     dag_id: str | None,
     task_id: str,
-    logical_date: datetime | None,
-    conf: dict[str, Any] | None,
-    xcoms: dict[str, Any] | None,
-    map_index: int,
-    connections: str | None,
-    variables: str | None,
+    given: Given,
     form: Format,
 ) -> int:
     """Show a task's rendered template fields."""
@@ -222,7 +250,7 @@ def render(
     from boraflow.testing import render_task
 
     task = _task_of(target, dag_id, task_id)
-    options = _options(task, map_index, logical_date, conf, xcoms, connections, variables)
+    options = _options(task, given)
     try:
         fields = render_task(task, **options)
     except Exception as error:  # noqa: BLE001 (whatever the template or a macro raises)
@@ -251,19 +279,14 @@ def run_one(
     target: str,
     dag_id: str | None,
     task_id: str,
-    logical_date: datetime | None,
-    conf: dict[str, Any] | None,
-    xcoms: dict[str, Any] | None,
-    map_index: int,
-    connections: str | None,
-    variables: str | None,
+    given: Given,
     form: Format,
 ) -> int:
     """Run one task in this process; return the exit code."""
     from boraflow.testing import run_task
 
     task = _task_of(target, dag_id, task_id)
-    options = _options(task, map_index, logical_date, conf, xcoms, connections, variables)
+    options = _options(task, given)
     stdout = sys.stdout
     if form is not Format.TABLE:
         sys.stdout = sys.stderr
