@@ -15,7 +15,7 @@ import logging
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -319,31 +319,26 @@ async def graph(request: Request) -> Response:
     query = request.query_params
     if "dependencies" in query:
         return await _dependencies(query.get("of", ""))
-    dag_id, closed = query.get("dag_id", ""), query.get("closed")
-    try:
-        version = int(query.get("version", "0"))
-    except ValueError:
-        return PlainTextResponse("version is a number", 400)
-    try:
-        body = await asyncio.to_thread(data.source().layout, dag_id, version, closed)
-    except ApiError as error:
-        return PlainTextResponse(error.message, 404 if "NOT_FOUND" in error.reason else 502)
-    return Response(
-        body,
-        media_type="application/json",
-        headers={"Cache-Control": "private, max-age=86400, immutable" if version else "no-store"},
+    closed, source = query.get("closed"), data.source()
+    return await _of_version(
+        request, lambda dag_id, version: source.layout(dag_id, version, closed)
     )
 
 
 async def grid(request: Request) -> Response:
     """Send the rows of a DAG version's grid: the same for ever, so browsers keep them."""
+    return await _of_version(request, task_states.rows)
+
+
+async def _of_version(request: Request, read: Callable[[str, int], bytes]) -> Response:
+    """Send what a DAG version has; without a version, what the latest has now."""
     query = request.query_params
     try:
         version = int(query.get("version", "0"))
     except ValueError:
         return PlainTextResponse("version is a number", 400)
     try:
-        body = await asyncio.to_thread(task_states.rows, query.get("dag_id", ""), version)
+        body = await asyncio.to_thread(read, query.get("dag_id", ""), version)
     except ApiError as error:
         return PlainTextResponse(error.message, 404 if "NOT_FOUND" in error.reason else 502)
     return Response(

@@ -4,10 +4,10 @@ import datetime as dt
 
 import streamlit as st
 
-from boraflow_ui import dag_code, dag_data, dag_history, data, states, task_states
+from boraflow_ui import dag_actions, dag_code, dag_data, dag_history, data, states, task_states
 from boraflow_ui.components import link, mount
 from boraflow_ui.dag_history import never_ran, pick_run
-from boraflow_ui.frame import act, milliseconds, open_dialog, panel, param, whole
+from boraflow_ui.frame import milliseconds, open_dialog, panel, param, whole
 from boraflow_ui.messages import _
 from boraflow_ui.tables import run_rows, schedule_words
 
@@ -18,22 +18,8 @@ def on_action(event: dict[str, str]) -> None:
     dag_id = param("dag_id")
     if event["id"] in ("trigger", "backfill"):
         open_dialog(event["id"], dag_id=dag_id)
-    elif event["id"] in ("favorite", "no_favorite"):
-        on = event["id"] == "favorite"
-        act(
-            lambda: dag_data.set_favorite(dag_id, on),
-            _("{dag_id} is a favorite", dag_id=dag_id)
-            if on
-            else _("{dag_id} is no favorite any more", dag_id=dag_id),
-        )
     else:
-        pause = event["id"] == "pause"
-        act(
-            lambda: data.source().set_paused(dag_id, pause),
-            _("{dag_id} is paused", dag_id=dag_id)
-            if pause
-            else _("{dag_id} is active", dag_id=dag_id),
-        )
+        dag_actions.switch(dag_id, event["id"])
 
 
 def draw() -> None:

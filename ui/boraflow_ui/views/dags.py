@@ -4,9 +4,9 @@ from typing import Any
 
 import streamlit as st
 
-from boraflow_ui import dag_data, data, states
+from boraflow_ui import dag_actions, dag_data, data, states
 from boraflow_ui.components import link, mount
-from boraflow_ui.frame import act, milliseconds, open_dialog, panel, param
+from boraflow_ui.frame import milliseconds, open_dialog, panel, param
 from boraflow_ui.messages import _, ngettext
 from boraflow_ui.tables import schedule_words, strip
 
@@ -23,22 +23,8 @@ def on_action(event: dict[str, Any]) -> None:
     match event["id"]:
         case "trigger":
             open_dialog("trigger", dag_id=dag_id)
-        case "favorite" | "no_favorite":
-            on = event["id"] == "favorite"
-            act(
-                lambda: dag_data.set_favorite(dag_id, on),
-                _("{dag_id} is a favorite", dag_id=dag_id)
-                if on
-                else _("{dag_id} is no favorite any more", dag_id=dag_id),
-            )
-        case _:
-            pause = event["id"] == "pause"
-            act(
-                lambda: data.source().set_paused(dag_id, pause),
-                _("{dag_id} is paused", dag_id=dag_id)
-                if pause
-                else _("{dag_id} is active", dag_id=dag_id),
-            )
+        case action:
+            dag_actions.switch(dag_id, action)
 
 
 def draw() -> None:

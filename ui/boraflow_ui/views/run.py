@@ -196,19 +196,11 @@ def tasks(run: data.Run) -> None:
                 {"id": "state", "label": _("State"), "type": "state", "width": "150px"},
                 {"id": "task", "label": _("Task"), "type": "link"},
                 {"id": "operator", "label": _("Operator"), "type": "text"},
-                {"id": "counts", "label": _("Mapped"), "type": "counts", "width": "180px"},
-                {"id": "try", "label": _("Try"), "type": "text", "width": "60px"},
-                {"id": "started", "label": _("Started"), "type": "moment", "width": "180px"},
-                {"id": "length", "label": _("Took"), "type": "length", "width": "110px"},
-                {"id": "executor", "label": _("Executor"), "type": "text"},
-                {"id": "reason", "label": _("Why"), "type": "text"},
-                {"id": "actions", "label": "", "type": "actions"},
-            ]
-            if any(t.mapped_counts for t in shown)
-            else [
-                {"id": "state", "label": _("State"), "type": "state", "width": "150px"},
-                {"id": "task", "label": _("Task"), "type": "link"},
-                {"id": "operator", "label": _("Operator"), "type": "text"},
+                *(
+                    [{"id": "counts", "label": _("Mapped"), "type": "counts", "width": "180px"}]
+                    if any(t.mapped_counts for t in shown)
+                    else []
+                ),
                 {"id": "try", "label": _("Try"), "type": "text", "width": "60px"},
                 {"id": "started", "label": _("Started"), "type": "moment", "width": "180px"},
                 {"id": "length", "label": _("Took"), "type": "length", "width": "110px"},
