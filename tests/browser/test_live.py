@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocket, expect
 
 from tests.browser.conftest import Stack, Watched, heading, row, shoot, until
 from tests.support.cluster import eventually
@@ -27,6 +29,39 @@ def test_states_arrive_by_themselves(watched: Watched, stack: Stack, tmp_path: P
     expect(row(page, "last").locator(".state")).to_have_text("success")
     expect(page.locator(".head .state").first).to_have_text("success")
     assert page.evaluate("window.sameDocument") is True
+
+
+def test_what_was_drawn_is_not_asked_for_again(page: Page, stack: Stack) -> None:
+    run = stack.run("shapes")
+    asked: list[str] = []
+    versions: list[int] = []
+
+    def listen(socket: WebSocket) -> None:
+        if urlsplit(socket.url).path.endswith("/live"):
+            socket.on("framereceived", lambda text: versions.append(json.loads(text)["version"]))
+        else:
+            socket.on("framesent", lambda _: asked.append(socket.url))
+
+    drawn = """async () => {
+      const base = document.querySelector('link[href$="/base.js"]').href;
+      return (await import(base)).panel.version;
+    }"""
+    page.on("websocket", listen)
+    page.clock.install()
+    page.goto(stack.url("dag", dag_id="shapes"))
+    expect(heading(page)).to_have_text("shapes")
+    # What the socket brings is handed over while the page is asked something.
+    until(lambda: page.evaluate("1") and versions, "the first version")
+    stack.client.runs.set_note("shapes", run.run_id, "seen")
+    until(lambda: page.evaluate("1") and len(versions) > 1, "the change")
+    for _ in range(5):
+        until(lambda: page.evaluate(drawn) >= versions[-1], "what changed is drawn")
+        before, known = len(asked), len(versions)
+        page.clock.run_for(5000)
+        page.evaluate("1")
+        if len(versions) == known:
+            break
+    assert len(asked) == before
 
 
 def test_a_log_is_followed_while_it_is_written(page: Page, stack: Stack, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from boraflow_ui import (
 )
 from boraflow_ui.messages import _
 
-# The icon comes with the first page (see server.index), the logo with the style: as arguments here both would load
+# The icon comes with the first page (see server.index), the logo with assets/page.css: as arguments here both would load
 # numpy and PIL.
 st.set_page_config(page_title="Boraflow", layout="wide")
 messages.choose_language()
@@ -47,7 +47,6 @@ page = st.navigation(
 )
 for module in (asset_dialogs, dag_dialogs, dialogs, record_dialogs, trigger_dialog):
     module.register()
-frame.style()
 frame.menu()
 frame.live(page.url_path, frame.param("dag_id"), frame.param("run_id"))
 frame.dialogs(page.url_path)

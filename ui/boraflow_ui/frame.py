@@ -15,7 +15,6 @@ import streamlit as st
 
 from boraflow.rpc.errors import ApiError
 from boraflow_ui import data, messages, session
-from boraflow_ui.asset_files import assets_digest
 from boraflow_ui.components import mount
 from boraflow_ui.messages import _
 from boraflow_ui.sentences import said
@@ -164,11 +163,14 @@ def panel(draw: Callable[[], None]) -> None:
         if said := st.session_state.pop("said", None):
             text, failed = said
             st.toast(text, icon=":material/error:" if failed else ":material/check:")
+        # Read before anything is: what changes from here on may be missing below.
+        version = data.source().hub.version
         banner()
         try:
             draw()
         except ApiError as error:
             problem(error)
+        mount("drawn", "drawn", {"version": version})
 
     fragment()
 
@@ -234,31 +236,6 @@ def act(action: Callable[[], Any], done: str) -> None:
 def say(text: str, *, failed: bool = False) -> None:
     """Have something said in passing when the page is drawn next."""
     st.session_state["said"] = (text, failed)
-
-
-_STYLE = """<style>
-.stMainBlockContainer { padding: 3.9rem 2rem 3rem; max-width: 1680px; }
-[data-testid="stHeader"] { border-bottom: 1px solid var(--st-border-color, rgba(128, 128, 128, .2)); }
-[data-testid="stToolbar"]::before {
-  content: ""; flex: none; width: 126px; height: 32px; margin: 0 6px 0 1.75rem; background: url(assets/DIGEST/logo.svg) no-repeat;
-}
-[data-testid="stVerticalBlock"] { gap: .8rem; }
-.st-key-menu { position: fixed; top: 0; right: 1.5rem; width: auto; z-index: 1000000; }
-.st-key-live, .st-key-style { position: absolute; height: 0; overflow: hidden; }
-[data-testid="stElementContainer"]:has(> .st-key-live) { display: none; }
-[data-testid="stCode"] .token.string { color: color-mix(in oklab, #17a34a 52%, currentColor); }
-[data-testid="stCode"] .token:is(.keyword, .boolean, .function, .class-name, .builtin) { color: color-mix(in oklab, #2f7be8 58%, currentColor); }
-[data-testid="stCode"] .token:is(.number, .operator, .decorator, .annotation, .punctuation) { color: color-mix(in oklab, #b8621b 45%, currentColor); }
-[data-testid="stCode"] .linenumber { color: color-mix(in oklab, currentColor 92%, transparent) !important; }
-[data-testid="stCode"] .token.comment { color: color-mix(in oklab, currentColor 72%, transparent); }
-.st-key-doc h1 { font-size: 1.55rem; } .st-key-doc h2 { font-size: 1.3rem; } .st-key-doc h3 { font-size: 1.12rem; }
-[data-stale="true"] { opacity: 1 !important; transition: none !important; }
-</style>"""
-
-
-def style() -> None:
-    """Set what Streamlit's theme has no option for: margins, the logo, and no fading while a page refreshes."""
-    st.html(_STYLE.replace("DIGEST", assets_digest()))
 
 
 def menu() -> None:

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import logging
+import re
 import socket
 import sys
 import uuid
@@ -103,11 +104,9 @@ _HEAD = """<script>
   }, true);
 })();
 </script>
-<link rel="modulepreload" href="./assets/DIGEST/base.js">
-<link rel="preload" href="./assets/DIGEST/boraflow.css" as="fetch" crossorigin>
-<link rel="preload" href="./assets/DIGEST/dags.css" as="fetch" crossorigin>
-<link rel="preload" href="./assets/DIGEST/admin.css" as="fetch" crossorigin>
 """
+_EVERYWHERE = ("base", "banner", "header", "live", "menu")
+"""The scripts that each page needs."""
 
 
 @cache
@@ -115,9 +114,39 @@ def _index() -> str:
     import streamlit
 
     text = (Path(streamlit.__file__).parent / "static" / "index.html").read_text("utf-8")
+    folder = Path(streamlit.__file__).parent / "static" / "static"
     text = text.replace("<title>Streamlit</title>", "<title>Boraflow</title>")
     text = text.replace('href="./favicon.png"', f'href="./assets/{assets_digest()}/icon.svg"')
-    return text.replace("<head>", "<head>" + _HEAD.replace("DIGEST", assets_digest()), 1)
+    ours = f"./assets/{assets_digest()}"
+    links = [
+        f'<link rel="stylesheet" href="{ours}/page.css">',
+        *(f'<link rel="modulepreload" href="{ours}/{name}.js">' for name in _EVERYWHERE),
+        *(
+            f'<link rel="preload" href="{ours}/{name}.css" as="fetch" crossorigin>'
+            for name in ("boraflow", "dags", "admin")
+        ),
+        # What draws a component is a part of its own, which Streamlit would ask for when the first one has come.
+        *(
+            f'<link rel="modulepreload" crossorigin href="./static/js/{name}">'
+            for name in _parts(folder / "js", "BidiComponent")
+            if name not in text
+        ),
+    ]
+    return text.replace("<head>", "\n".join(["<head>" + _HEAD, *links, ""]), 1)
+
+
+def _parts(folder: Path, name: str) -> list[str]:
+    """Return the names of one of Streamlit's scripts and of all that it imports."""
+    out: dict[str, None] = {}
+    waiting = [p.name for p in folder.glob(f"{name}.*.js")]
+    while waiting:
+        part = waiting.pop()
+        if part not in out and (folder / part).is_file():
+            out[part] = None
+            waiting += re.findall(
+                r'(?:from|import)"\./([^"]+)"', (folder / part).read_text("utf-8")
+            )
+    return list(out)
 
 
 async def index(_request: Request) -> Response:
@@ -418,6 +447,8 @@ def options(settings: UiSettings) -> dict[str, Any]:
         "client.showSidebarNavigation": False,
         # A full garbage collection after every fragment run is most of Streamlit's idle cost.
         "runner.postScriptGC": False,
+        # Pages write with st: nothing looks for bare expressions in them each time a page is compiled.
+        "runner.magicEnabled": False,
         "logger.level": "warning",
         "logger.hideWelcomeMessage": True,
         **theme.options(),

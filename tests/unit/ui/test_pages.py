@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,7 +146,21 @@ def test_the_first_page_knows_its_server() -> None:
     text = server._index()
     assert "BACKEND_BASE_URL" in text
     assert "<title>Boraflow</title>" in text
-    assert f"./assets/{server.assets_digest()}/icon.svg" in text
+    ours = f"./assets/{server.assets_digest()}"
+    assert f"{ours}/icon.svg" in text
+    for name in (f"{ours}/page.css", f"{ours}/base.js"):
+        assert (server.ASSETS / name.rpartition("/")[2]).is_file()
+        assert f'href="{name}"' in text
+
+
+def test_what_draws_components_comes_with_the_first_page() -> None:
+    import streamlit
+
+    scripts = Path(streamlit.__file__).parent / "static" / "static" / "js"
+    named = re.findall(r'rel="modulepreload"[^>]*href="\./static/js/([^"]+)"', server._index())
+    assert len(named) == len(set(named))
+    assert [name for name in named if name.startswith("BidiComponent.")]
+    assert all((scripts / name).is_file() for name in named)
 
 
 def test_a_used_port_is_said(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ export const _ = (text, values) => put(said[text] ?? text, values);
 export const ngettext = (one, many, n, values) =>
   put(language === "en" ? (n === 1 ? one : many) : (said[one] ?? many), { n: n.toLocaleString("en"), ...values });
 
+// What the page shows is as new as this version (see live.js); 0 while that is not known.
+export const panel = { version: 0 };
+
 const instances = new WeakMap();
 const roots = new Set(), all = new Set();
 

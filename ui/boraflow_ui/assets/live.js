@@ -1,6 +1,6 @@
 // Keeps one socket to the server and tells the page that what it shows has changed. A tab in the background waits
 // until it is looked at. Also goes to a link when the page asks for it.
-import { component, go } from "./base.js";
+import { component, go, panel } from "./base.js";
 
 // Draw the whole page anew, as going back and forth would. A message to a server that is not there is lost, so it is
 // said again until an answer has come.
@@ -13,12 +13,12 @@ export default component((root, self) => {
   let socket = null, address = null, seen = null, gone = false, retry = 0, timer = null, turn = null, dirty = false;
 
   // What is said while Streamlit is at a run of its own (a dialog that closes) can be lost in it, and where nothing
-  // changes any more nothing would be said again. Once more after the last change costs little: answers are remembered.
+  // changes any more nothing would be said again. So what has not been drawn by then is asked for once more.
   let settled = null;
   function changed() {
     tell();
     clearTimeout(settled);
-    settled = setTimeout(tell, 1500);
+    settled = setTimeout(() => panel.version < seen && tell(), 1500);
   }
 
   let run = null, broken = false, again = null;
@@ -70,6 +70,7 @@ export default component((root, self) => {
       if (own !== socket || gone) return;
       // After a break nothing is known, not even whether it is the same server.
       broken = true;
+      panel.version = 0;
       retry = Math.min(retry + 1, 6);
       timer = setTimeout(connect, 150 * 2 ** retry * (0.8 + 0.4 * Math.random()));
     };
