@@ -78,7 +78,35 @@ def counts(held: Held, result: dict[str, Any]) -> bool:
 def report_of(
     held: Held, message: dict[str, Any], pid: int, has_log: bool
 ) -> tuple[pb.AttemptReport, int]:
-    """Return what a ``result`` frame says as a report, and its approximate size."""
+    """Return what a ``result`` frame says as a report, and its approximate size.
+
+    There is one for whatever it says: an attempt without a report would run for ever.
+    """
+    try:
+        return _report(held, message, pid, has_log)
+    except UnicodeEncodeError:
+        # A name of a file that is no UTF-8 gets into error messages so.
+        return _report(held, _whole_characters(message), pid, has_log)
+    except (ValueError, TypeError, KeyError) as error:
+        why = f"what the task's process said of its end cannot be reported: {error!r}"
+        failed = {"outcome": Outcome.FAILED.value, "error": why}
+        return _report(held, {"result": failed}, pid, has_log)
+
+
+def _whole_characters(value: Any) -> Any:
+    """Return ``value`` with each half of a character written as its escape."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_whole_characters(k): _whole_characters(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole_characters(v) for v in value]
+    return value
+
+
+def _report(
+    held: Held, message: dict[str, Any], pid: int, has_log: bool
+) -> tuple[pb.AttemptReport, int]:
     result = message["result"]
     xcoms = message.get("xcoms") or ()
     size = 300 + sum(len(value) for _, value in xcoms)
@@ -89,7 +117,7 @@ def report_of(
         )
         kept = {k: result[k] for k in ("start_date", "end_date") if k in result}
         failed = {"outcome": Outcome.FAILED.value, "retryable": False, "error": error, **kept}
-        return report_of(held, {"result": failed}, pid, has_log)
+        return _report(held, {"result": failed}, pid, has_log)
     report = pb.AttemptReport(
         result=scheduling_pb.AttemptResult(
             attempt_id=held.attempt_id,
