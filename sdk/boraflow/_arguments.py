@@ -145,6 +145,10 @@ def task_arguments(where: str, given: dict[str, Any]) -> dict[str, Any]:
         out["pool"] = "default_pool"
     elif not isinstance(given["pool"], str):
         raise InvalidArgument(f"pool of {where} must be the name of a pool, not {given['pool']!r}")
+    if given["queue"] is not None and not isinstance(given["queue"], str):
+        raise InvalidArgument(
+            f"queue of {where} must be the name of a queue, not {given['queue']!r}"
+        )
     for name in ("max_active_tis_per_dag", "max_active_tis_per_dagrun", "memory_limit_mb"):
         value = given[name]
         if value is not None and (not isinstance(value, int) or value < 1):

@@ -47,7 +47,9 @@ def _is_expression(value: Any) -> bool:
 
 
 def _checked(value: Any, what: str, kind: str = "Asset") -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{kind} {what} must be a text, not {type(value).__name__} {value!r}")
+    if not value.strip():
         raise InvalidArgument(f"{kind} {what} cannot be empty or consist of only whitespace")
     if not value.isascii():
         raise InvalidArgument(f"{kind} {what} must be ASCII: {value!r}")
@@ -200,9 +202,9 @@ class Asset(BaseAsset):
             uri = name
         if hasattr(uri, "__fspath__"):
             uri = str(uri)
-        self.name = _checked(name if isinstance(name, str) else str(name), "name")
+        self.name = _checked(name if not hasattr(name, "__fspath__") else str(name), "name")
         self.uri = normalise_uri(_checked(uri, "uri"))
-        self.group = group or self.asset_type
+        self.group = _checked(group, "group") if group else self.asset_type
         self.extra = _as_json(extra, f"Asset '{self.name}'")
         self.watchers: list[AssetWatcher] = list(watchers or ())
         for watcher in self.watchers:
@@ -271,7 +273,11 @@ def normalise_uri(uri: str) -> str:
     if parts.scheme.lower() == "airflow":
         raise InvalidArgument("Asset scheme 'airflow' is reserved")
     if parts.password:
-        raise InvalidArgument(f"an Asset's uri must not hold a password: {parts.hostname}")
+        shown = parts.netloc.rpartition("@")[2]
+        raise InvalidArgument(
+            "an Asset's uri must not hold a password, for everybody sees it: write"
+            f" {uri.replace(parts.netloc, shown, 1)!r} and keep the rest in a connection"
+        )
     rest = uri[len(parts.scheme) :]
     return parts.scheme.lower() + (rest.rstrip("/") if parts.path not in ("", "/") else rest)
 

@@ -18,6 +18,7 @@ from boraflow._dag_arguments import (
     as_count,
     as_deadlines,
     as_doc,
+    as_flag,
     as_owner_links,
     as_params,
     as_run_types,
@@ -126,7 +127,7 @@ class DAG:
         self.timetable: Timetable = as_timetable(
             schedule, self.timezone, where, data_intervals=self._data_intervals
         )
-        self.catchup = bool(catchup)
+        self.catchup = as_flag(catchup, "catchup", where)
         self.max_active_tasks = as_count(max_active_tasks, "max_active_tasks", where, 1)
         self.max_active_runs = as_count(max_active_runs, "max_active_runs", where, 1)
         limit = self.timetable.active_runs_limit
@@ -136,12 +137,14 @@ class DAG:
             max_consecutive_failed_dag_runs, "max_consecutive_failed_dag_runs", where, 0
         )
         self.dagrun_timeout = as_timeout(dagrun_timeout, where)
-        self.template_searchpath = as_searchpath(template_searchpath)
+        self.template_searchpath = as_searchpath(template_searchpath, where)
         self.template_undefined = template_undefined
         self.user_defined_macros = user_defined_macros
         self.user_defined_filters = user_defined_filters
         self.jinja_environment_kwargs = jinja_environment_kwargs
-        self.render_template_as_native_obj = render_template_as_native_obj
+        self.render_template_as_native_obj = as_flag(
+            render_template_as_native_obj, "render_template_as_native_obj", where
+        )
         self.on_success_callback = as_callbacks(on_success_callback, "on_success_callback", where)
         self.on_failure_callback = as_callbacks(on_failure_callback, "on_failure_callback", where)
         self.sla_miss_callback = sla_miss_callback
@@ -157,11 +160,13 @@ class DAG:
                 "argument access_control of DAG gives nobody a right: what a person may do is the role of their"
                 " token, for all DAGs (docs/guides/secure.md)"
             )
+        if is_paused_upon_creation is not None:
+            as_flag(is_paused_upon_creation, "is_paused_upon_creation", where)
         self.is_paused_upon_creation = is_paused_upon_creation
         self.tags = as_tags(tags, where)
         self.owner_links = as_owner_links(owner_links, where)
         self.auto_register = auto_register
-        self.fail_fast = fail_fast
+        self.fail_fast = as_flag(fail_fast, "fail_fast", where)
         self.dag_display_name = dag_display_name or dag_id
         self.disable_bundle_versioning = disable_bundle_versioning
         self.rerun_with_latest_version = rerun_with_latest_version

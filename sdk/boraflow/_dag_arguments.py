@@ -46,9 +46,21 @@ def as_timeout(value: Any, where: str) -> timedelta | None:
     return value
 
 
-def as_searchpath(value: str | Iterable[str] | None) -> list[str]:
+def as_searchpath(value: str | Iterable[str] | None, where: str) -> list[str]:
     """Return ``template_searchpath`` as a list."""
-    return [value] if isinstance(value, str) else [os.fspath(p) for p in value or ()]
+    try:
+        return [os.fspath(p) for p in as_list(value)]
+    except TypeError:
+        raise InvalidArgument(
+            f"template_searchpath of {where} must be a folder or a list of folders, not {value!r}"
+        ) from None
+
+
+def as_flag(value: Any, name: str, where: str) -> bool:
+    """Return what is True or False; a text such as "no" would be true."""
+    if value is not None and not isinstance(value, int):
+        raise InvalidArgument(f"{name} of {where} must be True or False, not {value!r}")
+    return bool(value)
 
 
 def as_callbacks(value: Any, name: str, where: str) -> list[Callable[..., Any]]:

@@ -45,7 +45,10 @@ def dag(dag_id: Any = "", **decorator_kwargs: Any) -> Any:
     def decorate(function: Callable[..., Any]) -> Callable[..., DAG]:
         @functools.wraps(function)
         def factory(*args: Any, **kwargs: Any) -> DAG:
-            bound = inspect.signature(function).bind(*args, **kwargs)
+            try:
+                bound = inspect.signature(function).bind(*args, **kwargs)
+            except TypeError as err:
+                raise UnknownArgument(f"@dag {function.__name__}(): {err}") from None
             bound.apply_defaults()
             dag_object = DAG(dag_id or function.__name__, **decorator_kwargs)
             if not dag_object.doc_md and function.__doc__:

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from boraflow.exceptions import RelationshipError
+from boraflow.exceptions import InvalidArgument, RelationshipError
 
 if TYPE_CHECKING:
     from boraflow._dag import DAG
@@ -102,6 +102,8 @@ class EdgeModifier(DependencyMixin):
     """What stands between two arrows and describes the edge: ``a >> Label("yes") >> b``."""
 
     def __init__(self, label: str | None = None) -> None:
+        if label is not None and not isinstance(label, str):
+            raise InvalidArgument(f"Label() takes a text, not {label!r}")
         self.label = label
         self._upstream: list[DependencyMixin] = []
         self._downstream: list[DependencyMixin] = []

@@ -419,6 +419,12 @@ class RuntimeTaskInstance:
 
         if not isinstance(key, str) or not key:
             raise BoraflowException(f"the key of an XCom must be a text, not {key!r}")
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            raise BoraflowException(
+                f"the key of an XCom must be a text that UTF-8 can hold, not {key!r}"
+            ) from None
         text = to_text(
             value,
             key,

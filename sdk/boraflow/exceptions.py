@@ -102,6 +102,10 @@ class TaskDeferred(BaseException):
         timeout: timedelta | float | None = None,
     ) -> None:
         super().__init__()
+        if not hasattr(trigger, "serialize"):
+            raise InvalidArgument(
+                f"defer() needs a trigger, an object such as TimeDeltaTrigger(...), not {trigger!r}"
+            )
         self.trigger = trigger
         self.method_name = method_name
         self.kwargs = kwargs

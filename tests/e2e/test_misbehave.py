@@ -42,6 +42,7 @@ def cluster() -> Iterator[Cluster]:
         ("big_xcom", "big", "10,000,002 bytes as JSON; the limit is 1,048,576"),
         ("unserialisable", "handle", "TextIOWrapper"),
         ("memory", "hog", "out of memory"),
+        ("half_character", "half", "ValueError: a name that was read as ?"),
         ("fails", "always_fails", "the table `orders` does not exist"),
     ],
 )

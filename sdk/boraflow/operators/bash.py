@@ -58,6 +58,10 @@ class BashOperator(BaseOperator):
                 f"bash_command of task '{self.task_id}' must be a text, not {type(bash_command).__name__}"
             )
         self.bash_command = bash_command
+        if isinstance(env, (list, tuple, set)) or (isinstance(env, str) and "{{" not in env):
+            raise InvalidArgument(
+                f"env of task '{self.task_id}' must be a dict such as {{'NAME': 'value'}}, not {env!r}"
+            )
         self.env = env
         self.append_env = append_env
         self.output_encoding = output_encoding

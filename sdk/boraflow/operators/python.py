@@ -89,6 +89,15 @@ class PythonOperator(BaseOperator):
                 f"python_callable of task '{self.task_id}' must be a function, not {python_callable!r}"
             )
         self.python_callable = python_callable
+        # A text may be a template, and another task's result is known later.
+        if isinstance(op_args, (int, float)):
+            raise InvalidArgument(
+                f"op_args of task '{self.task_id}' must be a list of arguments, not {op_args!r}"
+            )
+        if isinstance(op_kwargs, (list, tuple, set, int, float)):
+            raise InvalidArgument(
+                f"op_kwargs of task '{self.task_id}' must be a dict of arguments, not {op_kwargs!r}"
+            )
         self.op_args = () if op_args is None else op_args
         self.op_kwargs: Any = {} if op_kwargs is None else op_kwargs
         self.templates_dict = templates_dict

@@ -260,6 +260,11 @@ class PythonVirtualenvOperator(_OtherPythonOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(python_callable=python_callable, **kwargs)
+        if requirements is not None and not isinstance(requirements, Iterable):
+            raise InvalidArgument(
+                f"requirements of task '{self.task_id}' must be a list of packages or a text with one on each line, "
+                f"not {requirements!r}"
+            )
         self.requirements: Any = (
             requirements if isinstance(requirements, str) else list(requirements or ())
         )

@@ -24,7 +24,7 @@ from boraflow import _deprecated
 from boraflow._dag import DAG
 from boraflow._dag_context import DagContext
 from boraflow.airflow import hook, plugins
-from boraflow.exceptions import DagFileError
+from boraflow.exceptions import DagFileError, suggest
 from boraflow.model.discovery import may_define_dag, modules_of_zip
 from boraflow.runtime.serialize import feeding_tasks
 
@@ -425,8 +425,15 @@ def describe_error(err: BaseException, root: str, path: str) -> LoadError:
             line, message = problem
     elif isinstance(err, ModuleNotFoundError) and err.name and said.startswith("No module"):
         message += (
-            "; put it in the DAG folder, or install it where the scheduler and the executors run"
+            "; Boraflow has no such module"
+            if err.name.startswith("boraflow.")
+            else "; put it in the DAG folder, or install it where the scheduler and the executors run"
         )
+    elif isinstance(err, ImportError) and (
+        missing := re.match(r"cannot import name '(\w+)' from '(boraflow[\w.]*)'", said)
+    ):
+        known = [n for n in dir(sys.modules.get(missing[2])) if not n.startswith("_")]
+        message = f"ImportError: {missing[0]}{suggest(missing[1], known)}"
     text = ""
     if not isinstance(err, DagFileError):
         text = format_traceback(err, path)

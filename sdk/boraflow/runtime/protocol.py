@@ -123,12 +123,12 @@ class ProtocolError(Exception):
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """Return ``message`` as one frame.
+    """Return ``message`` as one frame. Half a character, which no service can store, becomes a question mark.
 
     Raises:
         ProtocolError: it is larger than a frame may be.
     """
-    body = _dumps(message).encode("utf-8", "surrogatepass")
+    body = _dumps(message).encode("utf-8", "replace")
     if len(body) > MAX_FRAME:
         raise ProtocolError(f"a frame of {len(body):,} bytes; at most {MAX_FRAME:,} are allowed")
     return _HEAD.pack(len(body)) + body
@@ -136,7 +136,7 @@ def encode(message: dict[str, Any]) -> bytes:
 
 def splice(message: dict[str, Any], key: str, value: bytes) -> bytes:
     """Return one frame of ``message`` (not empty) with ``value``, JSON already, under ``key``."""
-    body = _dumps(message).encode("utf-8", "surrogatepass")
+    body = _dumps(message).encode("utf-8", "replace")
     body = b'%s,"%s":%s}' % (body[:-1], key.encode(), value)
     return _HEAD.pack(len(body)) + body
 
@@ -179,7 +179,7 @@ class FrameBuffer:
                 missing = end - size
                 break
             try:
-                message = loads(data[at + 4 : end].decode("utf-8", "surrogatepass"))
+                message = loads(data[at + 4 : end].decode("utf-8", "replace"))
             except ValueError as error:
                 raise ProtocolError(f"a frame that is not JSON: {error}") from None
             if not isinstance(message, dict):
@@ -294,7 +294,7 @@ class Channel:
             return None
         buffer = self._buffer
         end = 4 + _HEAD.unpack_from(buffer)[0]
-        message = loads(buffer[4:end].decode("utf-8", "surrogatepass"))
+        message = loads(buffer[4:end].decode("utf-8", "replace"))
         if end == len(buffer):
             self._buffer = b""
         elif isinstance(buffer, bytearray):

@@ -346,7 +346,7 @@ class _Attempt:
             if task.multiple_outputs:
                 self._push_outputs(value)
             if feeds:
-                result.map_length = _map_length(value)
+                result.map_length = _map_length(value, ti.task_id)
             ti.xcom_push(XCOM_RETURN_KEY, value)
         elif feeds:
             raise XComForMappingNotPushed(
@@ -538,7 +538,7 @@ class _Attempt:
         call_all(callbacks, self.context, f"on_{word}_callback")
 
 
-def _map_length(value: Any) -> int:
+def _map_length(value: Any, task_id: str) -> int:
     if isinstance(value, LazyXComSequence):
         return len(value)
     if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple, dict)):
@@ -547,7 +547,7 @@ def _map_length(value: Any) -> int:
         if isinstance(value, (Mapping, Sequence)) and not isinstance(value, (str, bytes)):
             return len(value)
         raise UnmappableXComTypePushed(
-            f"a task that feeds a mapping must return a list or a dict; it returned {type(value).__name__}"
+            f"task '{task_id}' feeds a mapping, so it must return a list or a dict; it returned {type(value).__name__}"
         )
     return len(value)
 

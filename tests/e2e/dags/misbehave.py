@@ -113,6 +113,14 @@ with _dag("big_log"):
 
     shout()
 
+with _dag("half_character"):
+
+    @task
+    def half() -> None:
+        raise ValueError("a name that was read as \udcff")
+
+    half()
+
 with _dag("fails"):
 
     @task(retries=2, retry_delay=timedelta(milliseconds=50))

@@ -275,8 +275,9 @@ def test_pull_of_what_is_no_task_or_index() -> None:
 
 def test_bad_xcom_key_and_too_large_value() -> None:
     def f(ti):
-        with pytest.raises(BoraflowException, match="key"):
-            ti.xcom_push("", 1)
+        for key in ("", 5, "\udcff"):
+            with pytest.raises(BoraflowException, match="key"):
+                ti.xcom_push(key, 1)
 
     call(f)
     with DAG("d"):

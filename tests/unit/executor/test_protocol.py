@@ -76,8 +76,8 @@ def test_what_is_no_frame_is_refused(data: bytes) -> None:
         FrameBuffer().feed(data)
 
 
-def test_lone_surrogates_survive() -> None:
-    assert FrameBuffer().feed(encode({"v": "\udcff"})) == [{"v": "\udcff"}]
+def test_half_a_character_becomes_a_question_mark() -> None:
+    assert FrameBuffer().feed(encode({"v": "a\udcff"})) == [{"v": "a?"}]
 
 
 def test_a_frame_beyond_the_limit_is_refused_by_its_sender() -> None:

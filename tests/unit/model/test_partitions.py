@@ -214,8 +214,7 @@ class Own(PartitionMapper):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: encode(Own()), "Own is a class of your own; the scheduler runs no user code"),
-        (lambda: encode(ChainMapper(IdentityMapper(), Own())), "Own is a class of your own"),
+        (lambda: encode(Own()), "is a class of your own with methods of its own"),
         (lambda: AllowedKeyMapper(["us"]).to_downstream("eu"), "'eu' is none of the allowed"),
         (lambda: StartOfDayMapper().to_downstream("today"), "does not match format"),
         (lambda: StartOfDayMapper(timezone="Mars"), "unknown time zone 'Mars'"),
@@ -242,3 +241,45 @@ class Own(PartitionMapper):
 def test_what_cannot_be(make: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+def test_a_class_of_ones_own_that_only_sets_arguments_is_what_it_derives_from() -> None:
+    class Fiscal(StartOfDayMapper):
+        """Days of our own format."""
+
+        def __init__(self) -> None:
+            super().__init__(timezone="Asia/Seoul", output_format="%d.%m.%Y")
+
+    class Regions(SegmentWindow):
+        def __init__(self) -> None:
+            super().__init__(["eu", "us"])
+
+    assert decode(encode(Fiscal())) == StartOfDayMapper(
+        timezone="Asia/Seoul", output_format="%d.%m.%Y"
+    )
+    rollup = RollupMapper(upstream_mapper=FixedKeyMapper("all"), window=Regions())
+    assert decode(encode(rollup)).window == SegmentWindow(["eu", "us"])
+
+
+def test_methods_of_ones_own_are_refused_with_the_way_around() -> None:
+    class Upper(IdentityMapper):
+        def to_downstream(self, key: str) -> str:
+            return key.upper()
+
+    class Twice(MinimumCount):
+        def is_satisfied(self, matched: int, expected: int) -> bool:
+            return matched > 2 * self.n
+
+    policy = RollupMapper(
+        upstream_mapper=FixedKeyMapper("all"), window=SegmentWindow(["a"]), wait_policy=Twice(1)
+    )
+    for mapper, name in (
+        (Upper(), "Upper"),
+        (ChainMapper(IdentityMapper(), Upper()), "Upper"),
+        (policy, "Twice"),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"^{name} \(test_partitions.py:\d+\) is a class of your own"
+        ) as caught:
+            encode(mapper)
+        assert "outlet_events[asset].add_partitions([...])" in str(caught.value)

@@ -361,16 +361,20 @@ CLASSES: dict[str, Any] = {
 def encode(mapper: PartitionMapper) -> dict[str, Any]:
     """Return a mapper as JSON.
 
+    A class of one's own that only sets other arguments is written as the class that it derives from.
+
     Raises:
-        ValueError: it is a class of one's own, which the scheduler does not run.
+        ValueError: it has methods of its own, which the scheduler does not run.
     """
-    name = type(mapper).__name__
-    if CLASSES.get(name) is not type(mapper):
+    kind = windows.known_kind(type(mapper), CLASSES)
+    if kind is None:
         raise ValueError(
-            f"{name} is a class of your own; the scheduler runs no user code, so only partition mappers "
-            "that come with Boraflow can be used"
+            f"{windows.place_of(type(mapper))} is a class of your own with methods of its own, and the scheduler, which"
+            " maps partitions, runs no user code; put ChainMapper, ProductMapper, RollupMapper and FanOutMapper together"
+            " from those that come with Boraflow. What only your code knows the task that writes the asset can say:"
+            " outlet_events[asset].add_partitions([...]), with IdentityMapper here"
         )
-    out = {"kind": name, **mapper.arguments()}
+    out = {"kind": kind, **mapper.arguments()}
     if mapper.max_downstream_keys is not None:
         out["max_downstream_keys"] = mapper.max_downstream_keys
     return out

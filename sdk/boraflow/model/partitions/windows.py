@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 
@@ -226,15 +229,24 @@ _CLASSES: dict[str, Callable[..., Window | WaitPolicy]] = {
 def encode(one: Window | WaitPolicy) -> dict[str, Any]:
     """Return a window or policy as JSON.
 
+    A class of one's own that only sets other arguments is written as the class that it derives from.
+
     Raises:
-        ValueError: it is a class of one's own, which the scheduler does not run.
+        ValueError: it has methods of its own, which the scheduler does not run.
     """
-    name = type(one).__name__
-    if _CLASSES.get(name) is not type(one):
-        raise ValueError(
-            f"{name} is a class of your own; {_own_words('windows and wait policies')}"
+    kind = known_kind(type(one), _CLASSES)
+    if kind is None:
+        fix = (
+            "a fixed set of keys is SegmentWindow([...]), and the others are HourWindow to YearWindow"
+            if isinstance(one, Window)
+            else "WaitForAll() and MinimumCount(n) are there"
         )
-    return {"kind": name, **one.as_json()}
+        raise ValueError(
+            f"{place_of(type(one))} is a class of your own with methods of its own, and the scheduler, which counts"
+            f" the keys of a window, runs no user code; {fix}. What only your code knows the task that writes the asset"
+            " can say: outlet_events[asset].add_partitions([...]), with IdentityMapper here"
+        )
+    return {"kind": kind, **one.as_json()}
 
 
 def decode(data: dict[str, Any]) -> Any:
@@ -243,5 +255,28 @@ def decode(data: dict[str, Any]) -> Any:
     return _CLASSES[arguments.pop("kind")](**arguments)
 
 
-def _own_words(what: str) -> str:
-    return f"the scheduler runs no user code, so only {what} that come with Boraflow can be used"
+_NO_METHODS = frozenset(
+    {
+        "__annotations__", "__abstractmethods__", "__doc__", "__firstlineno__", "__init__", "__module__", "__parameters__",
+        "__qualname__", "__static_attributes__", "_abc_impl", "default_output_format",
+    }
+)  # fmt: skip
+
+
+def known_kind(cls: type, known: Mapping[str, Any]) -> str | None:
+    """Return the name of the known class that ``cls`` is, or derives from without changing what it does."""
+    for base in cls.__mro__:
+        if known.get(base.__name__) is base:
+            return base.__name__
+        if vars(base).keys() - _NO_METHODS:
+            return None
+    return None
+
+
+def place_of(cls: type) -> str:
+    """Return ``Name (file.py:12)``, for people."""
+    with contextlib.suppress(OSError, TypeError):
+        file, (_, line) = inspect.getsourcefile(cls), inspect.getsourcelines(cls)
+        if file:
+            return f"{cls.__name__} ({PurePath(file).name}:{line})"
+    return cls.__name__
