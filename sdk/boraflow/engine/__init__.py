@@ -41,6 +41,12 @@ a generator: it yields the question, is resumed with the answer, and looks at th
 a named condition (upstream tasks, a pool, a limit, an executor, a release); :mod:`~boraflow.engine.explain`
 names it. Timers are one heap; the shell sleeps until :meth:`Engine.next_due`.
 
+**Where things are.** What is known: :mod:`~boraflow.engine.records`, the indexes over them in
+:mod:`~boraflow.engine.state`. What goes in and out: :mod:`~boraflow.engine.events`,
+:mod:`~boraflow.engine.commands`; :mod:`~boraflow.engine.changes` gathers the commit,
+:mod:`~boraflow.engine.asking` asks. What people ask for: :mod:`~boraflow.engine.actions`. The rest are
+policies, named by their subject: functions over the state.
+
 **Failover.** Nothing here could not be rebuilt from a snapshot of rows: a new leader builds a new engine.
 """
 
