@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -103,7 +104,10 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 def served() -> Iterator[Stack]:
     """Serve the DAGs of ``dags/`` with a dashboard."""
     chromium()
-    with Cluster(slots=4) as cluster:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Cluster(slots=4, environ={"WATCHED_FOLDER": folder}) as cluster,
+    ):
         for source in (HERE / "dags").glob("*.py"):
             cluster.write_dag(source.name, source.read_text())
         made = Stack(cluster)

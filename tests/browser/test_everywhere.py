@@ -26,14 +26,16 @@ KO = messages.catalogue("ko")
 RUN = {"run_id": "latest"}
 READ = {"dag_id": "broken_source", **RUN, "task_id": "read"}
 DAG = {"dag_id": "orders"}
+KEPT = {"dag_id": "by_region", **RUN, "task_id": "write_region", "tab": "state"}
 
 #: Each view: its page, its parameters, what is there when it is drawn, and the dialogs that open from it.
 VIEWS: list[tuple[str, dict[str, str], str, list[str]]] = [
     ("", {}, ".attention li", ["Dealt with"]),
     ("dags", {}, "tbody tr", []),
     ("dags", {"q": "no such thing"}, ".emptyline b", []),
-    ("dag", DAG, ".g-row", ["Trigger", "Backfill"]),
+    ("dag", DAG, ".g-row", ["Trigger"]),
     ("dag", {"dag_id": "with_params"}, ".notice, .g-row", ["Trigger"]),
+    ("dag", {"dag_id": "hourly_clicks"}, ".notice, .g-row", ["Backfill"]),
     ("dag", {"dag_id": "shapes", "tab": "graph"}, ".gr-node", []),
     ("dag", {"dag_id": "retries", "tab": "gantt"}, ".gt-row", []),
     ("dag", {**DAG, "tab": "runs"}, "tbody tr", []),
@@ -56,11 +58,15 @@ VIEWS: list[tuple[str, dict[str, str], str, list[str]]] = [
     ("task", {**READ, "tab": "attempts"}, ".attempt", []),
     ("task", {**READ, "tab": "xcom"}, ".notice", []),
     ("task", {**READ, "tab": "rendered"}, ".notice", []),
+    ("task", KEPT, "tbody tr", ["Clear the state"]),
     ("task", {**READ, "tab": "details"}, ".details", []),
     ("task", {"dag_id": "release", **RUN, "task_id": "approve"}, ".explain", ["Answer"]),
     ("task", {"dag_id": "release", **RUN, "task_id": "where"}, ".explain", []),
     ("assets", {}, "tbody tr", []),
     ("assets", {"asset": "sales"}, "tbody tr", ["Record an event", "Materialize"]),
+    ("assets", {"asset": "regions", "tab": "partitions"}, "tbody tr", ["Discard partition {name}"]),
+    ("assets", {"asset": "messages", "tab": "watchers"}, "tbody tr", []),
+    ("assets", {"asset": "regions", "tab": "state"}, "tbody tr", ["Show the value of {name}"]),
     ("questions", {}, "tbody tr", []),
     ("dependencies", {}, ".gr-node", []),
     ("executors", {}, "tbody tr", ["Drain {name}"]),
@@ -115,6 +121,7 @@ NAMES = {
     "default",
     "asset",
     "assets",
+    "partitioned",
     "password",
     "token",
     "key",
@@ -190,7 +197,15 @@ def seed(stack: Stack) -> set[str]:
     client.connections.set("db", conn_type="postgres", host="h", password="pw")
     started = [
         stack.trigger(d)
-        for d in ("broken_source", "shapes", "retries", "orders", "ingest", "release")
+        for d in (
+            "broken_source",
+            "shapes",
+            "retries",
+            "orders",
+            "ingest",
+            "by_region",
+            "release",
+        )
     ]
     for run in started[:-1]:
         client.runs.wait(run.dag_id, run.run_id, timeout=60)
@@ -202,7 +217,8 @@ def seed(stack: Stack) -> set[str]:
         ),
         "a question",
     )
-    names = {"region", "where", "kr", "db", "postgres", "h", "changes", "nothing", "walker"}
+    names = {"offset", "watermark", "queue", "partitions", "apac", "eu"}
+    names |= {"region", "where", "kr", "db", "postgres", "h", "changes", "nothing", "walker"}
     for dag in client.dags.iter():
         names |= {dag.dag_id, *dag.tags, *dag.owners}
     names |= {p.name for p in client.pools.list().items}

@@ -661,9 +661,16 @@ async def test_what_a_watcher_says_is_recorded_while_its_attempt_is_open(
         assert from_rpc_error(refused.value).reason == reason
 
 
+#: What a DAG file x.py is loaded as.
+MODULE = "boraflow_dag_067801a4e9dea157_x"
+
+
 async def test_how_watchers_fare(metastore: MetastoreUnderTest, leader: Leader) -> None:
     def watcher(name: str, n: int = 0) -> dict[str, Any]:
-        return {"name": name, "trigger": {"classpath": f"x.{name.title()}", "kwargs": {"n": n}}}
+        return {
+            "name": name,
+            "trigger": {"classpath": f"{MODULE}.{name.title()}", "kwargs": {"n": n}},
+        }
 
     a = named("a", watchers=[watcher("files"), watcher("queue")])
     b = named("b", watchers=[watcher("queue")])

@@ -9,6 +9,7 @@ from boraflow_ui import (
     frame,
     messages,
     record_dialogs,
+    state_stores,
     trigger_dialog,
 )
 from boraflow_ui.messages import _
@@ -45,7 +46,7 @@ page = st.navigation(
     },
     position="top",
 )
-for module in (asset_dialogs, dag_dialogs, dialogs, record_dialogs, trigger_dialog):
+for module in (asset_dialogs, dag_dialogs, dialogs, record_dialogs, state_stores, trigger_dialog):
     module.register()
 frame.menu()
 frame.live(page.url_path, frame.param("dag_id"), frame.param("run_id"))

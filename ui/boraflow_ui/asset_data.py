@@ -11,7 +11,11 @@ from boraflow.api.metastore.v1 import hitl_service_pb2 as hitl_pb
 from boraflow.api.metastore.v1.asset_service_pb2_grpc import AssetServiceStub
 from boraflow.api.metastore.v1.dag_service_pb2_grpc import DagServiceStub
 from boraflow.api.metastore.v1.hitl_service_pb2_grpc import HitlServiceStub
-from boraflow.api.model.v1.asset_pb2 import Asset, AssetEvent, QueuedAssetEvent
+from boraflow.api.model.v1.asset_pb2 import (
+    Asset,
+    AssetEvent,
+    QueuedAssetEvent,
+)
 from boraflow.api.model.v1.run_pb2 import Run
 from boraflow_ui import data, dependencies
 from boraflow_ui.data import PAGE, READ_SECONDS, WRITE_SECONDS
@@ -103,6 +107,45 @@ def queued(asset_: str) -> list[QueuedAssetEvent]:
     )
 
 
+def pending_partitions(asset_: str, page_token: str = "") -> asset_pb.ListPendingPartitionsResponse:
+    """Return a page of partitions that pend, of the DAGs that are scheduled on an asset."""
+    request = asset_pb.ListPendingPartitionsRequest(
+        asset=asset_, page_size=ROWS, page_token=page_token
+    )
+    return data.source().read(
+        ("pending_partitions", asset_, page_token),
+        ("asset", "asset_queue", "dag", "run"),
+        lambda: _assets().ListPendingPartitions(request, timeout=READ_SECONDS),
+    )
+
+
+def discard_partition(dag_id: str, partition_key: str, *, dry_run: bool) -> int:
+    """Make a DAG forget what it got for a partition; return how many events that are."""
+    request = asset_pb.DeleteQueuedAssetEventsRequest(
+        dag_id=dag_id,
+        partition_key=partition_key,
+        dry_run=dry_run,
+        request_id=str(uuid.uuid4()),
+    )
+    changed = [] if dry_run else [("asset_queue", dag_id, "")]
+    return (
+        data.source()
+        .write(lambda: _assets().DeleteQueuedAssetEvents(request, timeout=WRITE_SECONDS), *changed)
+        .deleted_count
+    )
+
+
+def watches(asset_: str, page_token: str = "") -> asset_pb.ListAssetWatchesResponse:
+    """Return a page of an asset's watchers. That a trigger has begun is no news: an answer is young."""
+    request = asset_pb.ListAssetWatchesRequest(asset=asset_, page_size=ROWS, page_token=page_token)
+    return data.source().read(
+        ("asset_watches", asset_, page_token),
+        ("asset", "dag", "executor"),
+        lambda: _assets().ListAssetWatches(request, timeout=READ_SECONDS),
+        max_age=1.0,
+    )
+
+
 def create_event(name: str, extra_json: str, partition_key: str) -> None:
     """Record that an asset was written by something else."""
     request = asset_pb.CreateAssetEventRequest(
@@ -116,10 +159,10 @@ def create_event(name: str, extra_json: str, partition_key: str) -> None:
     )
 
 
-def materialize(name: str, dag_id: str) -> Run:
+def materialize(name: str, dag_id: str, partition_key: str = "") -> Run:
     """Trigger the DAG that writes an asset; return its run."""
     request = asset_pb.MaterializeAssetRequest(
-        asset=name, dag_id=dag_id, request_id=str(uuid.uuid4())
+        asset=name, dag_id=dag_id, partition_key=partition_key, request_id=str(uuid.uuid4())
     )
     return (
         data.source()

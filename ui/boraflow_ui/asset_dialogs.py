@@ -8,12 +8,12 @@ from typing import Any
 import streamlit as st
 
 from boraflow.rpc.errors import ApiError
-from boraflow_ui import asset_data, params
+from boraflow_ui import asset_data, data, params
 from boraflow_ui.components import link
 from boraflow_ui.dialog_parts import bullets, buttons, done, plain
 from boraflow_ui.frame import close_dialog, dialog, problem
-from boraflow_ui.messages import _
-from boraflow_ui.trigger_dialog import form_values
+from boraflow_ui.messages import _, ngettext
+from boraflow_ui.trigger_dialog import form_values, partition_field
 
 
 def register() -> None:
@@ -63,10 +63,17 @@ def materialize(values: dict[str, Any]) -> None:
         dag_id = st.selectbox(
             _("DAG that writes it"), dags, key="materialize_dag", disabled=len(dags) == 1
         )
+        partition = ""
+        try:
+            if dag_id:
+                partition = partition_field(data.source().dag(dag_id), "materialize_partition")
+        except ApiError as error:
+            problem(error, "materialize_problem")
+            return
         st.write(_("A run of it is triggered now."))
         if buttons(_("Materialize"), key="materialize_go"):
             try:
-                run = asset_data.materialize(name, dag_id)
+                run = asset_data.materialize(name, dag_id, partition)
             except ApiError as error:
                 st.error(plain(error.message))
             else:
@@ -74,6 +81,37 @@ def materialize(values: dict[str, Any]) -> None:
                     _("Triggered {name}", name=dag_id),
                     link("run", dag_id=run.dag_id, run_id=run.run_id),
                 )
+
+    show()
+
+
+@dialog("discard_partition")
+def discard_partition(values: dict[str, Any]) -> None:
+    """Say what a DAG would forget, and ask once."""
+    dag_id, key = values["dag_id"], values["partition_key"]
+
+    @st.dialog(_("Discard partition {name}", name=plain(key)), on_dismiss=close_dialog)
+    def show() -> None:
+        try:
+            count = asset_data.discard_partition(dag_id, key, dry_run=True)
+        except ApiError as error:
+            problem(error, "discard_problem")
+            return
+        st.write(
+            ngettext(
+                "{dag_id} forgets the {n} event that it got for this partition, and makes no run of it until it gets new ones. The event itself stays.",
+                "{dag_id} forgets the {n} events that it got for this partition, and makes no run of it until it gets new ones. The events themselves stay.",
+                count,
+                dag_id=plain(dag_id),
+            )
+        )
+        if buttons(_("Discard"), key="discard_go"):
+            try:
+                asset_data.discard_partition(dag_id, key, dry_run=False)
+            except ApiError as error:
+                st.error(plain(error.message))
+            else:
+                done(_("{dag_id} forgot partition {name}", dag_id=dag_id, name=key))
 
     show()
 

@@ -74,7 +74,7 @@ def mount(
 
 
 #: What everybody who sees a page may press: the rest changes something, which takes an operator.
-READING = frozenset({"favorite", "no_favorite"})
+READING = frozenset({"favorite", "no_favorite", "state_entry"})
 
 
 def readable(data: Mapping[str, Any]) -> dict[str, Any]:

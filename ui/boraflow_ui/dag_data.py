@@ -9,6 +9,7 @@ import datetime as dt
 import time
 import uuid
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -28,6 +29,7 @@ from boraflow.api.metastore.v1.system_service_pb2_grpc import SystemServiceStub
 from boraflow.api.metastore.v1.task_service_pb2_grpc import TaskServiceStub
 from boraflow.api.model.v1.asset_pb2 import AssetEvent
 from boraflow.api.model.v1.run_pb2 import Attempt, Backfill, Pool
+from boraflow.model.timetables import CronPartitionTimetable, timetable_from_spec
 from boraflow_ui import data, states
 from boraflow_ui.data import PAGE, READ_SECONDS, WRITE_SECONDS
 
@@ -155,6 +157,32 @@ def run_spans(
     )
 
 
+class Partitions(NamedTuple):
+    """Whether a DAG's runs are for partitions."""
+
+    has: bool
+    table: CronPartitionTimetable | None = None
+    """Of partitions that a clock makes."""
+    example: str = ""
+    """A key, where a clock makes them."""
+
+
+def partitions(dag: data.Dag) -> Partitions:
+    """Return whether a DAG's runs are for partitions, and how their keys look."""
+    spec = data.source().spec(dag.dag_id, dag.version)
+    kind = spec.timetable.kind
+    if kind != CronPartitionTimetable.kind:
+        return Partitions(kind == "partitioned_at_runtime" or spec.partition_mapping is not None)
+    table = timetable_from_spec(spec.timetable)
+    assert isinstance(table, CronPartitionTimetable)
+    if dag.HasField("next_run_time"):
+        partition = table.partition_of(dag.next_run_time.ToDatetime(dt.UTC))
+    else:
+        partition = None
+    midnight = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return Partitions(True, table, partition[0] if partition else table.key_of(midnight))
+
+
 def find_runs(
     dag_id: str = "",
     states_: tuple[str, ...] = (),
@@ -162,6 +190,7 @@ def find_runs(
     since: int | None = None,
     until: int | None = None,
     search: str = "",
+    partition_key: str = "",
     without_note: bool = False,
     ended_since: int | None = None,
     page_size: int = 50,
@@ -176,6 +205,7 @@ def find_runs(
         run_after_from=None if since is None else Timestamp(seconds=since),
         run_after_to=None if until is None else Timestamp(seconds=until),
         search=search,
+        partition_key=partition_key,
         without_note=without_note,
         end_time_from=None if ended_since is None else Timestamp(seconds=ended_since),
     )
@@ -341,7 +371,7 @@ def change_backfill(dag_id: str, backfill_id: str, action: str) -> None:
 
 
 def dry_trigger(
-    dag_id: str, conf_json: str, run_id: str, logical_time: float | None
+    dag_id: str, conf_json: str, run_id: str, logical_time: float | None, partition_key: str = ""
 ) -> run_pb.TriggerRunResponse:
     """Return the run that a trigger would create.
 
@@ -352,6 +382,7 @@ def dry_trigger(
         dag_id=dag_id,
         run_id=run_id,
         conf_json=conf_json,
+        partition_key=partition_key,
         request_id=str(uuid.uuid4()),
         dry_run=True,
         logical_time=None if logical_time is None else Timestamp(seconds=int(logical_time)),

@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from boraflow.model.timetables import CronPartitionTimetable
 from boraflow.rpc.errors import ApiError
 from boraflow_ui import dag_data, data, params, states
 from boraflow_ui.components import mount
@@ -134,13 +135,22 @@ def backfill(values: dict[str, Any]) -> None:
 
     @st.dialog(_("Backfill {dag_id}", dag_id=dag_id), width="medium", on_dismiss=close_dialog)
     def show() -> None:
+        try:
+            table = dag_data.partitions(data.source().dag(dag_id)).table
+        except ApiError as error:
+            problem(error, "backfill_problem")
+            return
         today = dt.datetime.now(dt.UTC).date()
         left, right = st.columns(2)
         first = left.date_input(
-            _("First logical date (UTC)"), value=today - dt.timedelta(days=7), key="backfill_first"
+            _("First partition date (UTC)") if table else _("First logical date (UTC)"),
+            value=today - dt.timedelta(days=7),
+            key="backfill_first",
         )
         last = right.date_input(
-            _("Last logical date (UTC)"), value=today - dt.timedelta(days=1), key="backfill_last"
+            _("Last partition date (UTC)") if table else _("Last logical date (UTC)"),
+            value=today - dt.timedelta(days=1),
+            key="backfill_last",
         )
         reprocess = (
             st.segmented_control(
@@ -164,7 +174,9 @@ def backfill(values: dict[str, Any]) -> None:
             st.error(plain(complaint))
         wanted = None
         if not complaint:
-            wanted = _plan(dag_id, first, last, reprocess, int(limit), bool(backwards), conf or {})
+            wanted = _plan(
+                dag_id, first, last, reprocess, int(limit), bool(backwards), conf or {}, table
+            )
         if not buttons(
             _("Create the backfill"),
             disabled=wanted is None,
@@ -191,6 +203,7 @@ def _plan(
     limit: int,
     backwards: bool,
     conf: dict[str, Any],
+    table: CronPartitionTimetable | None,
 ) -> Callable[..., Any] | None:
     """Show what a backfill would do; return the call that makes it, or None when it would do nothing."""
 
@@ -239,6 +252,9 @@ def _plan(
         "backfill_dates",
         {"dates": [int(d.timestamp() * 1000) for d in dates], "backwards": backwards},
     )
+    if table is not None:
+        keys = list(dict.fromkeys(table.key_of(d) for d in (dates[0], dates[-1])))
+        st.caption(_("Partitions: {keys}", keys=plain(" – ".join(keys))))
     return create
 
 

@@ -496,6 +496,7 @@ class Source:
         run_id: str = "",
         logical_time: float | None = None,
         note: str = "",
+        partition_key: str = "",
         request_id: str = "",
     ) -> run_pb.TriggerRunResponse:
         """Create a run. ``request_id`` makes a repeated press of the button the same run."""
@@ -504,6 +505,7 @@ class Source:
             run_id=run_id,
             conf_json=conf_json,
             note=note,
+            partition_key=partition_key,
             request_id=request_id or str(uuid.uuid4()),
             logical_time=_timestamp(logical_time) if logical_time is not None else None,
         )

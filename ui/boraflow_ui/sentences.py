@@ -136,6 +136,8 @@ _REFUSALS = (
 _SCHEDULES = (
     N_("Triggered by assets"),
     N_("Never, triggered by hand or by others only"),
+    N_("Never"),
+    N_("partitions are named by whoever triggers it, and by its tasks"),
     N_("Once, as soon as possible"),
     N_("As soon as the last run has finished"),
     N_("No events"),

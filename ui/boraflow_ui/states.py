@@ -22,6 +22,7 @@ RUN_TYPE = _words(pb.RunType, "RUN_TYPE_")
 KIND = _words(pb.AttemptKind, "ATTEMPT_KIND_")
 OUTCOME = _words(pb.AttemptOutcome, "ATTEMPT_OUTCOME_")
 EXECUTOR = _words(pb.ExecutorState, "EXECUTOR_STATE_")
+WATCH = _words(pb.WatchState, "WATCH_STATE_")
 
 TASK_NUMBER = {word: number for number, word in TASK.items()}
 RUN_NUMBER = {word: number for number, word in RUN.items()}
@@ -85,6 +86,7 @@ _TYPES = {
     "backfill": N_("backfill"),
     "asset_triggered": N_("asset triggered"),
     "operator_triggered": N_("operator triggered"),
+    "asset_materialization": N_("asset materialization"),
 }
 
 

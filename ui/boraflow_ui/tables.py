@@ -38,6 +38,8 @@ def run_rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
                     "href": link("run", dag_id=r.dag_id, run_id=r.run_id),
                 },
                 "type": states.type_words(states.RUN_TYPE[r.run_type]),
+                "partition": partition(r),
+                "partition_date": milliseconds(r, "partition_time"),
                 "due": milliseconds(r, "run_after"),
                 "started": milliseconds(r, "start_time"),
                 "length": length(r),
@@ -50,6 +52,16 @@ def run_rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
         }
         for r in runs
     ]
+
+
+def partition(run: Run) -> dict[str, str] | None:
+    """Return the partition of a run as a link to all its runs; None for none."""
+    if not run.partition_key:
+        return None
+    return {
+        "text": run.partition_key,
+        "href": link("dag", dag_id=run.dag_id, tab="runs", partition=run.partition_key),
+    }
 
 
 def strip(dag_id: str, runs: Iterable[RunSummary]) -> list[dict[str, Any]]:

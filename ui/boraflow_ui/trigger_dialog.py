@@ -61,6 +61,11 @@ def trigger(values: dict[str, Any]) -> None:
             )
             conf, complaint = params.parse_object(text)
             wrong = [complaint] if complaint else params.check(known, conf or {})
+        try:
+            partition = partition_field(dag, "trigger_partition")
+        except ApiError as error:
+            problem(error, "trigger_problem")
+            return
         with st.expander(_("More: run id, date, note")):
             run_id = st.text_input(
                 _("Run id"), key="trigger_run_id", placeholder=_("made from the date")
@@ -93,7 +98,9 @@ def trigger(values: dict[str, Any]) -> None:
             return
         try:
             if check:
-                would = dag_data.dry_trigger(dag_id, json.dumps(conf or {}), run_id, date)
+                would = dag_data.dry_trigger(
+                    dag_id, json.dumps(conf or {}), run_id, date, partition
+                )
                 said.success(
                     _("It would be accepted as **{value}**", value=plain(would.run.run_id))
                     + "".join(f"; {plain(w)}" for w in would.warnings)
@@ -107,6 +114,7 @@ def trigger(values: dict[str, Any]) -> None:
                 run_id=run_id,
                 logical_time=date,
                 note=note,
+                partition_key=partition,
                 request_id=values.setdefault("request_id", str(uuid.uuid4())),
             )
         except ApiError as error:
@@ -121,6 +129,23 @@ def trigger(values: dict[str, Any]) -> None:
         done(told, link("run", dag_id=dag_id, run_id=answer.run.run_id))
 
     show()
+
+
+def partition_field(dag: data.Dag, key: str) -> str:
+    """Ask which partition a run is for, where its DAG has partitions; return the key, empty for none.
+
+    Raises:
+        ApiError: the DAG cannot be read.
+    """
+    partitions = dag_data.partitions(dag)
+    if not partitions.has:
+        return ""
+    return st.text_input(
+        _("Partition key"),
+        key=key,
+        placeholder=_("such as {name}", name=partitions.example) if partitions.example else "",
+        help=_("The partition that the run is for. Unset: a run without a partition"),
+    ).strip()
 
 
 def form_values(form: list[params.Field], wrong: list[str]) -> dict[str, Any]:

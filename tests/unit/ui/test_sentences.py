@@ -10,6 +10,7 @@ import pytest
 import boraflow.engine.explain
 from boraflow.engine.transitions import Cause
 from boraflow.model.cron import describe
+from boraflow.model.timetables import PartitionedAtRuntime
 from boraflow_ui import messages, sentences
 
 KO = messages.catalogue("ko")
@@ -127,6 +128,7 @@ def test_a_schedule(cron: str, korean: str) -> None:
         ("Every 1 day 6 hours", "1일 6시간마다"),
         ("At 06:00, every day; Every hour", "매일 06:00; 매시간"),
         ("Triggered by assets", "자산이 시작시킴"),
+        (PartitionedAtRuntime.description, "없음; 파티션은 트리거하는 쪽과 태스크가 정함"),
         ("3 events between 2026-01-01 and 2026-03-01", "2026-01-01부터 2026-03-01까지 이벤트 3개"),
         ("When the moon is full", "When the moon is full"),
     ],

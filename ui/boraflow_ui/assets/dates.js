@@ -8,7 +8,7 @@ export default component((root) => ({
   update({ dates, backwards }) {
     const order = backwards ? [...dates].reverse() : dates;
     const line = (ms) => h("span", { class: "date num", "data-tip": `${stamp(ms)} UTC` }, stamp(ms).slice(0, 16).replace(" 00:00", ""));
-    root.replaceChildren(h("div", { class: "dates" }, order.slice(0, MOST).map(line),
+    root.replaceChildren(h("div", { class: "dates", tabindex: "0", role: "region", "aria-label": _("Dates") }, order.slice(0, MOST).map(line),
       order.length > MOST ? h("span", { class: "muted" }, _("… and {n} more, to {day}", { n: (order.length - MOST).toLocaleString("en"), day: shortStamp(order.at(-1)) })) : ""));
   },
 }));

@@ -1,4 +1,4 @@
-// Search box, choices, menus and tags. The page's address is the state: each change is a link.
+// Search box, fields, choices, menus and tags. The page's address is the state: each change is a link.
 import { component, go, h, here, icon, reconcile, turns, withParams } from "./base.js";
 
 export default component((root) => {
@@ -7,13 +7,25 @@ export default component((root) => {
   const choices = h("div", { class: "choices" });
   const menus = h("div", { class: "menus" });
   const tags = h("div", { class: "tagline" });
-  root.append(h("div", { class: "filters" }, box, choices, menus, tags));
+  const fields = h("div", { class: "menus" });
+  root.append(h("div", { class: "filters" }, box, fields, choices, menus, tags));
   let timer = null;
   input.addEventListener("input", () => {
     clearTimeout(timer);
     timer = setTimeout(() => go(withParams({ q: input.value.trim(), after: null }), { replace: true }), 180);
   });
   input.addEventListener("keydown", (e) => e.stopPropagation());
+  // What must be given whole, such as a key: it counts when it is entered, not with each letter.
+  const field = (f) => {
+    const text = h("input", { type: "search", spellcheck: "false", autocomplete: "off", "aria-label": f.label, placeholder: f.label });
+    text.addEventListener("input", () => (text._typed = true));
+    text.addEventListener("change", () => {
+      text._typed = false;
+      go(withParams({ [f.name]: text.value.trim(), after: null }));
+    });
+    text.addEventListener("keydown", (e) => e.stopPropagation());
+    return h("label", { class: "search" }, text);
+  };
   const slash = (e) => {
     const t = e.composedPath()[0];
     if (e.key !== "/" || e.ctrlKey || e.metaKey || /^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName ?? "") || t.isContentEditable) return;
@@ -32,6 +44,10 @@ export default component((root) => {
       first = false;
       // What is chosen stands in the address, and changes what is drawn as the data do.
       const chosen = (list) => (list ?? []).map((one) => ({ ...one, now: here().get(one.name) ?? "" }));
+      reconcile(fields, chosen(d.fields), (f) => f.name, field, (el, f) => {
+        if (!el.firstChild._typed) el.firstChild.value = f.now;
+      });
+      fields.hidden = !(d.fields ?? []).length;
       reconcile(choices, chosen(d.choices), (c) => c.name, () => h("div", { class: "pills", role: "group" }), (el, c) => {
         el.setAttribute("aria-label", c.label ?? c.name);
         // What is drawn stays: a link that is replaced while it is pressed is not followed.

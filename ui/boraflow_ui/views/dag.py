@@ -191,17 +191,29 @@ def graph(dag: data.Dag) -> None:
 
 def runs(dag: data.Dag) -> None:
     state, after, search, day = param("state"), param("after"), param("q"), param("day")
+    partition = param("partition")
     try:
         since = int(dt.datetime.fromisoformat(day).replace(tzinfo=dt.UTC).timestamp())
         since -= dag_history.utc_offset()
     except ValueError:
         since, day = None, ""
     days = [{"label": _("All days")}, {"label": day, "value": day}]
+    answer = dag_data.find_runs(
+        dag.dag_id,
+        (state,) if state in states.RUN_NUMBER else (),
+        since=since,
+        until=None if since is None else since + DAY,
+        search=search,
+        partition_key=partition,
+        page_token=after,
+    )
+    partitioned = bool(partition) or any(r.partition_key for r in answer.runs)
     mount(
         "filters",
         "filters",
         {
             "search": _("Find a run (press /)"),
+            "fields": [{"name": "partition", "label": _("Partition key")}] if partitioned else [],
             "choices": [
                 *([{"name": "day", "label": _("Day"), "options": days}] if day else []),
                 {
@@ -218,14 +230,6 @@ def runs(dag: data.Dag) -> None:
             ],
         },
     )
-    answer = dag_data.find_runs(
-        dag.dag_id,
-        (state,) if state in states.RUN_NUMBER else (),
-        since=since,
-        until=None if since is None else since + DAY,
-        search=search,
-        page_token=after,
-    )
     mount(
         "table",
         "runs",
@@ -233,6 +237,19 @@ def runs(dag: data.Dag) -> None:
             "columns": [
                 {"id": "state", "label": _("State"), "type": "state", "width": "110px"},
                 {"id": "run", "label": _("Run"), "type": "link"},
+                *(
+                    [
+                        {"id": "partition", "label": _("Partition"), "type": "link"},
+                        {
+                            "id": "partition_date",
+                            "label": _("Partition date"),
+                            "type": "moment",
+                            "wide": True,
+                        },
+                    ]
+                    if partitioned
+                    else []
+                ),
                 {"id": "type", "label": _("Kind"), "type": "text"},
                 {"id": "started", "label": _("Started"), "type": "moment", "width": "190px"},
                 {"id": "length", "label": _("Took"), "type": "length", "width": "110px"},
@@ -248,7 +265,7 @@ def runs(dag: data.Dag) -> None:
                 "href": link("dag", dag_id=dag.dag_id, tab="runs"),
                 "label": _("All runs"),
             }
-            if state or search or day
+            if state or search or day or partition
             else {"title": _("This DAG never ran"), "text": _("Trigger it with the button above.")},
             "foot": {
                 "text": _("Newest first"),

@@ -8,7 +8,7 @@ from boraflow_ui.frame import milliseconds, notice, open_dialog, panel, param
 from boraflow_ui.gantt import gantt_data
 from boraflow_ui.messages import _, ngettext
 from boraflow_ui.sentences import said
-from boraflow_ui.tables import heading, length, reason_words, task_label
+from boraflow_ui.tables import heading, length, partition, reason_words, task_label
 
 TABS = {
     "tasks": _("Tasks"),
@@ -78,7 +78,13 @@ def draw() -> None:
                     "value": {"at": milliseconds(run, "logical_time"), "relative": False},
                 },
                 *(
-                    [{"label": _("Partition"), "value": run.partition_key}]
+                    [
+                        {"label": _("Partition"), "value": partition(run)},
+                        {
+                            "label": _("Partition date"),
+                            "value": {"at": milliseconds(run, "partition_time"), "relative": False},
+                        },
+                    ]
                     if run.partition_key
                     else []
                 ),

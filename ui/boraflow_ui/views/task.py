@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from boraflow_ui import data, states, task_states, xcom_values
+from boraflow_ui import data, state_stores, states, task_states, xcom_values
 from boraflow_ui.components import link, mount
 from boraflow_ui.data import Xcom
 from boraflow_ui.frame import (
@@ -21,12 +21,13 @@ from boraflow_ui.messages import _, ngettext
 from boraflow_ui.sentences import said
 from boraflow_ui.tables import heading, length, task_label
 
-TABS = ("log", "why", "attempts", "xcom", "rendered", "details")
+TABS = ("log", "why", "attempts", "xcom", "state", "rendered", "details")
 NAMES = {
     "log": _("Log"),
     "why": _("Why"),
     "attempts": _("Attempts"),
     "xcom": "XCom",
+    "state": _("State store"),
     "rendered": _("Rendered"),
     "details": _("Details"),
 }
@@ -67,6 +68,7 @@ def draw() -> None:
     st.session_state["task_of"] = {**ids, "map_index": index}
     attempts = list(answer.attempts)
     # What matters first: the log where there is one, else why there is none.
+    kept = state_stores.task_scope(dag_id, run.run_id, task_id, index)
     started = [a for a in attempts if a.HasField("claim_time") or a.log_bytes or a.outcome]
     first = (
         "log"
@@ -110,6 +112,7 @@ def draw() -> None:
                     if state == "awaiting_input"
                     else []
                 ),
+                *(state_stores.clear_action(kept) if tab == "state" else []),
                 {"id": "clear_task", "label": _("Clear"), "icon": "redo"},
                 {"id": "mark_task", "label": _("Mark"), "icon": "check"},
             ],
@@ -174,6 +177,8 @@ def draw() -> None:
         phases(ids, attempts, chosen)
     elif tab == "xcom":
         xcom(task)
+    elif tab == "state":
+        state_stores.show(kept, **where())
     elif tab == "rendered":
         rendered(chosen)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from boraflow_metastore.store.tasks import newest_attempt_of_watch
 
 #: Events of an asset that are looked through for a watcher's newest.
 _LOOKED_AT = 1_000
+_LOADED = re.compile(r"^boraflow_dag_[0-9a-f]+_")
 
 
 class _Watch(NamedTuple):
@@ -84,12 +86,17 @@ def _watches(
             if (asset["name"], asset["uri"]) == (name, uri):
                 one = _Watch(
                     name, uri, asset["watcher"], key,
-                    str(trigger.get("classpath", "")), "" if paused else dag_id,
+                    _class_name(str(trigger.get("classpath", ""))), "" if paused else dag_id,
                 )  # fmt: skip
                 known.setdefault((one.watcher, key), one)
     yield from known.values()
     for watcher in {*watchers} - {one.watcher for one in known.values()}:
         yield _Watch(name, uri, watcher, "", "", "")
+
+
+def _class_name(classpath: str) -> str:
+    """Return a class as its author names it: a DAG file's module is loaded under a name of its own."""
+    return _LOADED.sub("", classpath)
 
 
 def _fares(snapshot: Snapshot, watch: _Watch) -> asset_pb2.AssetWatch:

@@ -19,6 +19,7 @@ OnReplies = Callable[[Transaction, Sequence[pb.CommandReply], Sequence[pb.StoryE
 """Stores answers to relayed commands and has their callers told once it is durable."""
 
 _TRY = states_pb2.ATTEMPT_KIND_TRY
+_WATCH = states_pb2.ATTEMPT_KIND_WATCH
 _NO_FACTS: dict[str, TaskFacts] = {}
 _UPDATE_COUNTS = "UPDATE dag_run SET task_counts = ? WHERE run_key = ?"
 
@@ -92,6 +93,8 @@ def apply_commit(
             transaction, [rows.attempt_values(m) for m in request.new_attempts]
         )
         deadlines.note(transaction, request.new_attempts)
+        if any(m.kind == _WATCH for m in request.new_attempts):
+            changes.append(("asset", "", "", ""))
         retried = [
             (m.run_key, m.task_id, m.map_index)
             for m in request.new_attempts

@@ -100,6 +100,9 @@ def _close(
             asked.append((row[1:4], result))
         if result.asset_events_json and result.outcome == _SUCCESS:
             events += assets.record_reported(transaction, result.asset_events_json, *row[1:4])
+        if not row[1]:
+            # A watch is of no run: how it fares stands on its assets' pages.
+            transaction.changes.append(("asset", "", "", ""))
         news.closed.append(result)
         news.released.append(attempt_id)
     rows.close_attempts.run(transaction, closes)
