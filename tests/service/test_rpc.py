@@ -143,6 +143,16 @@ async def test_errors_arrive_whole(server: RunningServer) -> None:
     assert (error.message, error.metadata) == ("there is no pool 'a'", {"pool": "x"})
 
 
+@pytest.mark.parametrize("data", [b"\x0a\x03\xff\xfe\xfd", b"\xff" * 40])
+async def test_what_is_no_request_is_the_callers_mistake(
+    server: RunningServer, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = open_channel(server.address, "viewer").unary_unary(f"/{POOLS}/GetPool")
+    error = await failure(call(data))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID")
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
+
+
 async def test_an_unexpected_exception_tells_only_an_id(
     server: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:

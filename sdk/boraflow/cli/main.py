@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -21,6 +22,10 @@ def main() -> None:
     if sys.argv[1:] in (["version"], ["--version"], ["-V"]):
         print(f"boraflow {version()}")
         return
+    # Until the commands are there, Ctrl-C ends the process without a word: nothing has been begun.
+    loading = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if loading:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         from boraflow.cli.app import run
     except ImportError as error:
@@ -30,6 +35,8 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2) from None
+    if loading:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     raise SystemExit(run())
 
 

@@ -6,10 +6,10 @@ leader's commit, such a value would cost the leader its term.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from boraflow.rpc.errors import invalid
@@ -18,12 +18,29 @@ _YEAR_1: Final = -62_135_596_800
 _YEAR_9999_ENDS: Final = 253_402_300_799
 
 
-def check_request(request: Message) -> None:
-    """Refuse a request with a date outside of the years 1 to 9999, or with a NUL character in a text.
+def readable(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Return ``read`` for a server that is to refuse what cannot be read itself: it gets the error as the request."""
+
+    def read_or_error(data: bytes) -> Any:
+        try:
+            return read(data)
+        except DecodeError as error:
+            return error
+
+    return read_or_error
+
+
+def check_request(request: Message | DecodeError) -> None:
+    """Refuse a request that is none, one with a date outside of the years 1 to 9999, or with a NUL in a text.
 
     Raises:
         ApiError: INVALID_ARGUMENT; it names the field.
     """
+    if isinstance(request, DecodeError):
+        raise invalid(
+            "REQUEST_INVALID",
+            "the request is no message of this method, or a text in it is not UTF-8",
+        )
     for field, value in request.ListFields():
         _check(field.name, value)
 

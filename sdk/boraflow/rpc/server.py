@@ -32,7 +32,7 @@ from boraflow.rpc.auth import (
 )
 from boraflow.rpc.channel import MAX_MESSAGE_BYTES
 from boraflow.rpc.errors import ApiError, abort
-from boraflow.rpc.requests import check_request
+from boraflow.rpc.requests import check_request, readable
 from boraflow.rpc.tls import TlsConfig, host_of, server_credentials
 
 log = logging.getLogger("boraflow.rpc")
@@ -142,7 +142,8 @@ def _wrap(handler: Any, method: str) -> Any:
             factory, call = grpc.unary_stream_rpc_method_handler, stream
         case _:
             factory, call = grpc.stream_stream_rpc_method_handler, stream
-    return factory(call, handler.request_deserializer, handler.response_serializer)
+    read = handler.request_deserializer
+    return factory(call, readable(read) if checked else read, handler.response_serializer)
 
 
 def _raised_by_wire(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -299,3 +300,23 @@ def test_a_number_of_a_file_that_is_too_large_is_one_line(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "99999999999" in said
+
+
+def test_an_interrupt_while_the_command_is_loaded_is_silent() -> None:
+    code = """
+import os, signal, sys
+from boraflow.cli.main import main
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "boraflow.cli.app":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+sys.argv = ["bora", "dags", "list"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
