@@ -446,6 +446,13 @@ class MappedOperator(AbstractOperator):
 
     def unmap_with(self, mapped: dict[str, Any], seen: set[int] | None = None) -> BaseOperator:
         """Return an operator with these mapped arguments."""
+        model = self.model()
+        if model is not None:
+            operator: Any = model.prepare_for_execution()
+            partial = self.partial_kwargs.get(self.op_kwargs_name or "") or {}
+            vars(operator)["op_kwargs"] = {**partial, **mapped}
+            vars(operator)["_mapped_seen"] = seen or set()
+            return operator
         kwargs = dict(self.partial_kwargs)
         if self.op_kwargs_name is not None:
             kwargs[self.op_kwargs_name] = {**(kwargs.get(self.op_kwargs_name) or {}), **mapped}
@@ -459,6 +466,24 @@ class MappedOperator(AbstractOperator):
             if "params" in mapped:
                 mapped = {**mapped, "params": {**self.params.dump(), **(mapped["params"] or {})}}
             kwargs.update(mapped)
+        operator = self._make(kwargs)
+        vars(operator)["_mapped_seen"] = seen or set()
+        return operator
+
+    def model(self) -> BaseOperator | None:
+        """Return an operator without mapped arguments to copy for each index, or None.
+
+        Where the class does nothing with its function's arguments but keep them, making it anew would make the very
+        same each time. A process that forks makes it once (:meth:`boraflow.runtime.worker.Loaded.prepare`).
+        """
+        if self.op_kwargs_name is None or not self.operator_class.keeps_op_kwargs():
+            return None
+        model: BaseOperator | None = self.__dict__.get("_model")
+        if model is None:
+            model = self.__dict__["_model"] = self._make(dict(self.partial_kwargs))
+        return model
+
+    def _make(self, kwargs: dict[str, Any]) -> BaseOperator:
         _registering.append(False)
         try:
             operator = self.operator_class(
@@ -474,7 +499,6 @@ class MappedOperator(AbstractOperator):
         ):  # fmt: skip
             state[name] = getattr(self, name)
         state["_executing"] = True
-        state["_mapped_seen"] = seen or set()
         return operator
 
     def __lt__(self, other: Any) -> bool:

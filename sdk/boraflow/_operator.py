@@ -555,6 +555,11 @@ class BaseOperator(AbstractOperator, metaclass=OperatorMeta):
             f"call {type(self).__name__}.partial(task_id=...).expand(...) to map an operator"
         )
 
+    @classmethod
+    def keeps_op_kwargs(cls) -> bool:
+        """Return whether making such an operator does nothing with ``op_kwargs`` but keep them."""
+        return False
+
     def prepare_for_execution(self) -> Self:
         """Return a copy whose fields may be rendered."""
         clone = object.__new__(type(self))

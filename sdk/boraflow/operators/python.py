@@ -190,6 +190,10 @@ class PythonDecoratedOperator(DecoratedOperator, PythonOperator):
 
     custom_operator_name = "@task"
 
+    @classmethod
+    def keeps_op_kwargs(cls) -> bool:
+        return cls is PythonDecoratedOperator
+
 
 class BranchPythonDecoratedOperator(DecoratedOperator, BranchPythonOperator):
     """What ``@task.branch`` makes."""

@@ -225,6 +225,8 @@ class Loaded:
                 for function in {getattr(t, "python_callable", None) for t in dag.tasks}:
                     if function is not None:
                         plan_of(function)
+                for mapped in (t for t in dag.tasks if t.is_mapped):
+                    mapped.model()
                 if dag.feeding is None:
                     dag.feeding = feeding_tasks(dag)
                 if uses_jinja(dag):

@@ -436,3 +436,21 @@ def test_an_item_is_the_same_alone_and_among_the_others(values: Any) -> None:
     items = list(values.items()) if isinstance(values, dict) else list(values)
     wanted = [repr(x) for x in items]
     assert run.xcoms.get("alone", []) == run.xcoms.get("among", []) == wanted
+
+
+def test_an_index_of_a_decorated_task_is_a_copy_that_shares_nothing_it_may_change():
+    @task
+    def add(x: int, y: int = 1) -> int:
+        return x + y
+
+    with DAG("d") as d:
+        add.partial(y=2).expand(x=[1, 2])
+    task_of: Any = d.task_dict["add"]
+    first, second = task_of.unmap_with({"x": 1}), task_of.unmap_with({"x": 2}, {7})
+    assert (first.op_kwargs, second.op_kwargs) == ({"y": 2, "x": 1}, {"y": 2, "x": 2})
+    first.op_kwargs["x"] = 5
+    first.retries = 9
+    assert second.op_kwargs["x"] == 2
+    assert (task_of.retries, second.retries) == (0, 0)
+    assert (first._mapped_seen, second._mapped_seen) == (set(), {7})
+    assert task_of.model().op_kwargs == {"y": 2}
