@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -324,6 +325,39 @@ def test_a_dialog_stays_with_its_page(page: Page, stack: Stack) -> None:
     go(page, stack, "variables")
     expect(page.get_by_role("button", name="New variable")).to_be_visible()
     expect(dialog).to_be_hidden()
+
+
+def test_a_double_click_does_it_once(page: Page, stack: Stack) -> None:
+    failed = stack.run("broken_source")
+
+    def cleared() -> int:
+        return stack.client.runs.get("broken_source", failed.run_id).clear_number
+
+    page.goto(stack.url("run", dag_id="broken_source", run_id=failed.run_id))
+    page.get_by_role("button", name="Clear failed").dblclick()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name=re.compile(r"^Clear \d")).dblclick()
+    expect(dialog).to_be_hidden()
+    until(cleared, "the clear")
+    stack.client.runs.wait("broken_source", failed.run_id, timeout=60)
+    assert cleared() == 1
+    # Of many, each once; and the button that says the opposite afterwards is not pressed by the second click.
+    before = {d: len(stack.client.runs.list(d).items) for d in ("orders", "shapes")}
+    go(page, stack, "dags")
+    for dag_id in before:
+        page.get_by_label(f"Select {dag_id}", exact=True).check()
+    page.get_by_role("toolbar").get_by_role("button", name="Trigger").click()
+    dialog.get_by_role("button", name="Trigger").dblclick()
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_text("Trigger: 2 of 2 DAGs changed")).to_be_visible()
+    assert {d: len(stack.client.runs.list(d).items) - 1 for d in before} == before
+    go(page, stack, "dag", dag_id="orders")
+    page.get_by_role("button", name="Pause", exact=True).dblclick()
+    unpause = page.get_by_role("button", name="Unpause")
+    expect(unpause).to_be_visible()
+    assert stack.client.dags.get("orders").paused
+    unpause.click()
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
 
 
 def test_without_a_mouse(page: Page, stack: Stack) -> None:

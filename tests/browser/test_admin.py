@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Stack, Watched, address, heading, shoot, until
+from tests.browser.conftest import Stack, Watched, address, heading, row, shoot, until
 
 
 def line(page: Page, text: str):
@@ -168,6 +168,27 @@ def test_who_signs_in_acts_in_their_own_name(watched: Watched, stack: Stack) -> 
     actors = [(e.actor, e.action) for e in stack.client.system.audit(search="robot").items]
     assert actors == [("ada", "RevokeToken"), ("ada", "CreateToken")]
     shoot(page, "tokens")
+
+
+def test_a_token_that_is_revoked_while_the_page_is_open(watched: Watched, stack: Stack) -> None:
+    page = watched.page
+    secret = stack.client.tokens.create("leaver", "operator").secret
+    page.context.add_cookies([{"name": "bora_token", "value": secret, "url": stack.base}])
+    page.goto(stack.url("dags", q="orders"))
+    expect(row(page, "orders")).to_be_visible()
+    stack.client.tokens.revoke("leaver")
+    row(page, "orders").locator(".star").click()
+    expect(page.locator(".notice")).to_contain_text("You are signed out")
+    # It says nothing of the others: the metastore is well.
+    expect(page.locator(".banner")).to_have_count(0)
+    page.get_by_role("link", name="Sign in").click()
+    page.locator("input[type=password]").fill(
+        stack.client.tokens.create("comer", "operator").secret
+    )
+    page.keyboard.press("Enter")
+    expect(row(page, "orders")).to_be_visible()
+    assert address(page) == "/dags?q=orders"
+    expect(page.locator(".whoami")).to_have_text("comer")
 
 
 def test_korean_and_the_readers_zone(page: Page, stack: Stack) -> None:

@@ -95,8 +95,12 @@ class AnswerCache:
         scopes: tuple[str, ...],
         call: Callable[[], T],
         max_age: float = 60.0,
+        *,
+        personal: bool = False,
     ) -> T:
         """Return the remembered answer, or call for a new one.
+
+        ``personal``: asked with somebody's own token. That it is refused says nothing of the metastore.
 
         Without scopes the answer never changes. ``max_age`` bounds what depends on the clock, and what the feed
         may have missed while it was down.
@@ -115,7 +119,7 @@ class AnswerCache:
                 value = call()
             except grpc.RpcError as error:
                 cause = from_rpc_error(error)
-                if cause.code in _UNFIT:
+                if cause.code in (_OUTAGE if personal else _UNFIT):
                     self._hub.failed(cause)
                     if entry is not None:
                         return entry.value

@@ -11,7 +11,7 @@ from boraflow.rpc.errors import ApiError
 from boraflow_ui import asset_data, data, params
 from boraflow_ui.components import link
 from boraflow_ui.dialog_parts import bullets, buttons, done, plain
-from boraflow_ui.frame import close_dialog, dialog, problem
+from boraflow_ui.frame import close_dialog, dialog, once, problem
 from boraflow_ui.messages import _, ngettext
 from boraflow_ui.trigger_dialog import form_values, partition_field
 
@@ -39,11 +39,14 @@ def asset_event(values: dict[str, Any]) -> None:
             st.warning(plain(wrong))
         if buttons(_("Record"), key="event_go", disabled=bool(wrong)):
             try:
-                asset_data.create_event(name, json.dumps(conf) if conf else "", partition.strip())
+                once(
+                    lambda: asset_data.create_event(
+                        name, json.dumps(conf) if conf else "", partition.strip()
+                    ),
+                    _("Recorded an event of {name}", name=name),
+                )
             except ApiError as error:
                 st.error(plain(error.message))
-            else:
-                done(_("Recorded an event of {name}", name=name))
 
     show()
 

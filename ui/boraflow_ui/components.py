@@ -81,19 +81,16 @@ def readable(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a component's data without what only operators may do."""
 
     def kept(actions: Any) -> list[Any]:
-        return [a for a in actions or [] if a.get("id") in READING]
+        # Links lead somewhere, and stay.
+        return [a for a in actions or [] if a.get("href") or a.get("id") in READING]
 
     out = dict(data)
     for name in ("actions", "bulk"):
         if name in out:
             out[name] = kept(out[name])
     if "items" in out:
-        # Items have buttons and links: links stay.
         out["items"] = [
-            {**i, "actions": [a for a in i["actions"] if a.get("href") or a.get("id") in READING]}
-            if "actions" in i
-            else i
-            for i in out["items"]
+            {**i, "actions": kept(i["actions"])} if "actions" in i else i for i in out["items"]
         ]
     if out.get("columns") and "rows" in out:
         changes = {c["id"]: c["type"] for c in out["columns"] if c["type"] in ("actions", "toggle")}

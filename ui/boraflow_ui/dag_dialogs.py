@@ -15,28 +15,34 @@ from boraflow.rpc.errors import ApiError
 from boraflow_ui import dag_data, data, params, states
 from boraflow_ui.components import mount
 from boraflow_ui.dialog_parts import bullets, buttons, done, plain
-from boraflow_ui.frame import close_dialog, dialog, problem
+from boraflow_ui.frame import close_dialog, dialog, once, problem
 from boraflow_ui.messages import N_, _, ngettext
 
 # --- many at once ------------------------------------------------------------------------------------
 
 _BULK = {
-    "pause": ("Pause", "No new run of them is created and no task started; running tasks finish."),
-    "unpause": ("Unpause", "Their runs are created and their tasks started again."),
-    "trigger": ("Trigger", "Each gets one new run with the defaults of its params."),
-    "clear": (
-        "Clear failed",
-        "The failed tasks of each one's latest run, if it failed, run again.",
+    "pause": (
+        N_("Pause"),
+        N_("No new run of them is created and no task started; running tasks finish."),
     ),
-    "favorite": ("Make favorites", "They get a star, for you alone."),
+    "unpause": (N_("Unpause"), N_("Their runs are created and their tasks started again.")),
+    "trigger": (N_("Trigger"), N_("Each gets one new run with the defaults of its params.")),
+    "clear": (
+        N_("Clear failed"),
+        N_("The failed tasks of each one's latest run, if it failed, run again."),
+    ),
+    "favorite": (N_("Make favorites"), N_("They get a star, for you alone.")),
 }
 
 
 @dialog("bulk")
 def bulk(values: dict[str, Any]) -> None:
-    """Do one thing to many DAGs, with progress; what failed is named."""
+    """Do one thing to many DAGs, with progress; what failed is named, and pressed again only that is tried again."""
     action, dag_ids = values["action"], list(values["dag_ids"])
-    verb, means = _BULK[action]
+    verb, means = (_(text) for text in _BULK[action])
+    # Whether each that is done has changed. A press that breaks in goes on where the first one was.
+    of: dict[str, bool] = values.setdefault("of", {})
+    token = values.setdefault("request_id", str(uuid.uuid4()))
 
     @st.dialog(
         _("{verb}: {n} DAGs", verb=verb, n=len(dag_ids)), width="medium", on_dismiss=close_dialog
@@ -47,28 +53,40 @@ def bulk(values: dict[str, Any]) -> None:
             st.markdown(bullets(dag_ids))
         if not buttons(verb, key="bulk_go"):
             return
-        bar = st.progress(0.0)
-        failed, changed = [], 0
-        for i, dag_id in enumerate(dag_ids, 1):
-            bar.progress(i / len(dag_ids), text=plain(dag_id))
+        bar = st.progress(len(of) / len(dag_ids))
+        failed = []
+        for dag_id in dag_ids:
+            if dag_id in of:
+                continue
+            bar.progress((len(of) + len(failed)) / len(dag_ids), text=plain(dag_id))
             try:
-                changed += _do(action, dag_id)
+                of[dag_id] = _do(action, dag_id, token)
             except ApiError as error:
                 failed.append(f"{dag_id}: {error.message}")
         if failed:
             st.error(_("Not done for {n}:\n{value}", n=len(failed), value=bullets(failed)))
             return
-        done(_("{verb}: {changed} of {n} DAGs changed", verb=verb, changed=changed, n=len(dag_ids)))
+        once(
+            lambda: None,
+            _(
+                "{verb}: {changed} of {n} DAGs changed",
+                verb=verb,
+                changed=sum(of.values()),
+                n=len(dag_ids),
+            ),
+        )
 
     show()
 
 
-def _do(action: str, dag_id: str) -> bool:
+def _do(action: str, dag_id: str, token: str) -> bool:
     source = data.source()
     if action == "favorite":
         dag_data.set_favorite(dag_id, True)
     elif action == "trigger":
-        source.trigger(dag_id, "{}")
+        # The same press is the same run.
+        one = str(uuid.uuid5(uuid.UUID(token), dag_id))
+        source.trigger(dag_id, "{}", request_id=one)
     elif action == "clear":
         latest = source.dag(dag_id).latest_runs
         if not latest or states.RUN[latest[0].state] != "failed":
@@ -184,13 +202,17 @@ def backfill(values: dict[str, Any]) -> None:
         ):
             return
         assert wanted is not None
+        create = wanted
+        request_id = values.setdefault("request_id", str(uuid.uuid4()))
         try:
-            wanted(dry_run=False, request_id=values.setdefault("request_id", str(uuid.uuid4())))
+            with st.spinner(_("Working …")):
+                once(
+                    lambda: create(dry_run=False, request_id=request_id),
+                    _("Created the backfill"),
+                )
         except ApiError as error:
             values.pop("request_id", None)
             problem(error, "backfill_refused")
-            return
-        done(_("Created the backfill"))
 
     show()
 
@@ -272,11 +294,14 @@ def cancel_backfill(values: dict[str, Any]) -> None:
         )
         if buttons(_("Cancel the backfill"), key="cancel_backfill_go"):
             try:
-                dag_data.change_backfill(values["dag_id"], values["backfill_id"], "cancel")
+                once(
+                    lambda: dag_data.change_backfill(
+                        values["dag_id"], values["backfill_id"], "cancel"
+                    ),
+                    _("Cancelled the backfill"),
+                )
             except ApiError as error:
                 problem(error, "cancel_backfill_refused")
-                return
-            done(_("Cancelled the backfill"))
 
     show()
 

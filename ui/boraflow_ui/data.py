@@ -122,8 +122,12 @@ class Source:
         if not personal:
             return self._cache.read(key, scopes, call, max_age)
         secret = session.token()
-        with session.act_as(secret):
-            return self._cache.read((*key, session.short(secret)), scopes, call, max_age)
+        own = secret is not None
+        return self._as_reader(
+            lambda: self._cache.read(
+                (*key, session.short(secret)), scopes, call, max_age, personal=own
+            )
+        )
 
     def read_each(
         self,
@@ -463,11 +467,16 @@ class Source:
         return answer
 
     def _as_reader(self, call: Callable[[], T]) -> T:
+        secret = session.token()
         try:
-            with session.act_as(session.token()):
+            with session.act_as(secret):
                 return call()
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from None
+        except (grpc.RpcError, ApiError) as error:
+            cause = from_rpc_error(error)
+            if cause.code is grpc.StatusCode.UNAUTHENTICATED and secret:
+                # Revoked, or expired: pages say so at once, and not only when they are asked for anew.
+                self.people.forget(secret)
+            raise cause from None
 
     def set_paused(self, dag_id: str, paused: bool) -> Dag:
         """Pause or unpause a DAG."""

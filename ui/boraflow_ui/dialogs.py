@@ -12,8 +12,7 @@ from boraflow.rpc.errors import ApiError
 from boraflow_ui import data, states
 from boraflow_ui.components import mount
 from boraflow_ui.dialog_parts import buttons as _buttons
-from boraflow_ui.dialog_parts import done as _done
-from boraflow_ui.frame import close_dialog, dialog, problem
+from boraflow_ui.frame import close_dialog, dialog, once, problem
 from boraflow_ui.messages import _, ngettext
 from boraflow_ui.tables import affected_rows
 
@@ -85,11 +84,10 @@ def _preview(
 
 def _apply(action: Callable[[], Any], told: str, key: str) -> None:
     try:
-        action()
+        with st.spinner(_("Working …")):
+            once(action, told)
     except ApiError as error:
         problem(error, f"{key}_refused")
-        return
-    _done(told)
 
 
 def _reach(key: str) -> dict[str, bool]:

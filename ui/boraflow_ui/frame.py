@@ -98,6 +98,17 @@ def problem(error: ApiError, key: str = "problem") -> None:
         )
 
 
+def signed_out() -> None:
+    """Say that the reader's token is refused, and lead to the form and back."""
+    notice(
+        "signed_out",
+        _("You are signed out"),
+        _("Your token was revoked, or has expired. After signing in you come back to this page."),
+        tone="warning",
+        actions=[{"label": _("Sign in"), "href": "login", "back": "next"}],
+    )
+
+
 def banner() -> None:
     """Say which service is down, what that means and what helps; say nothing while all is well."""
     source = data.source()
@@ -167,7 +178,10 @@ def panel(draw: Callable[[], None]) -> None:
         version = data.source().hub.version
         banner()
         try:
-            draw()
+            if session.ended():
+                signed_out()
+            else:
+                draw()
         except ApiError as error:
             problem(error)
         mount("drawn", "drawn", {"version": version})
@@ -213,8 +227,35 @@ def dialogs(page: str) -> None:
     values = st.session_state.get(DIALOG)
     if values is not None and values["drawn"] != drawn:
         close_dialog()
+    elif values is not None and "done" in values:
+        # A second press broke in while the first one was being finished.
+        finish(values)
     elif values is not None:
         _dialogs[values["name"]](values)
+
+
+def once(action: Callable[[], Any], done: str, href: str = "") -> None:
+    """Do what the open dialog is for, once however often its button is pressed; then close it and say so.
+
+    Raises:
+        ApiError: it was not done; the dialog stays, and may be tried again.
+    """
+    values = st.session_state[DIALOG]
+    if "done" not in values:
+        action()
+        # At once, in a dictionary of ours: a second press ends this run of the script at any touch of Streamlit.
+        values["done"] = (done, href)
+    finish(values)
+
+
+def finish(values: dict[str, Any]) -> None:
+    """Close the dialog that did its work, say what was done, go where its result is."""
+    text, href = values["done"]
+    close_dialog()
+    say(text)
+    if href:
+        go(href)
+    st.rerun()
 
 
 def go(href: str) -> None:

@@ -16,8 +16,8 @@ from boraflow.api.model.v1.run_pb2 import Pool
 from boraflow.rpc.errors import ApiError
 from boraflow_ui import data
 from boraflow_ui.components import mount
-from boraflow_ui.dialog_parts import buttons, done, plain
-from boraflow_ui.frame import close_dialog, dialog
+from boraflow_ui.dialog_parts import buttons, plain
+from boraflow_ui.frame import close_dialog, dialog, once
 from boraflow_ui.messages import _, ngettext
 from boraflow_ui.record_files import parse_connections, parse_variables
 
@@ -56,11 +56,9 @@ def _said(text: str | None) -> str:
 def _save(action: Callable[[], Any], said: str) -> None:
     """Do it and close; what the metastore refuses is said in the dialog, which stays open."""
     try:
-        action()
+        once(action, said)
     except ApiError as error:
         st.error(plain(error.message))
-        return
-    done(said)
 
 
 # --- pools -------------------------------------------------------------------------------------------

@@ -284,10 +284,14 @@ class People:
 
     def sign_out(self, secret: str) -> None:
         """End a person's session; other tokens stay."""
-        with self._lock:
-            self._known.pop(session.short(secret), None)
+        self.forget(secret)
         with contextlib.suppress(grpc.RpcError), session.act_as(None):
             self._tokens.SignOut(token_pb.SignOutRequest(secret=secret), timeout=5.0)
+
+    def forget(self, secret: str) -> None:
+        """Ask anew who holds a token."""
+        with self._lock:
+            self._known.pop(session.short(secret), None)
 
     def of(self, secret: str | None) -> Person | None:
         """Return who holds a token (``None``: the dashboard itself), or ``None`` when nobody does.

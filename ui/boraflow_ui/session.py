@@ -52,6 +52,16 @@ def person() -> Person:
     return data.source().people.of(token()) or NOBODY
 
 
+def ended() -> bool:
+    """Return whether the token that the reader signed in with is refused: revoked, or expired."""
+    from boraflow_ui import data
+
+    secret = token()
+    return (
+        secret is not None and data.source().health.up and data.source().people.of(secret) is None
+    )
+
+
 def may(role: str) -> bool:
     """Return whether the reader has at least this role: what they may not do is not offered."""
     return person().may(role)

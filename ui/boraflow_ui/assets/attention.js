@@ -1,7 +1,7 @@
 // What needs somebody: what is broken, why, since when, what it blocks, and what to press.
 // Data: {items: [{key, tone, title, href, chip, why, whyHref?, since, facts: [text], strip?, code?, actions: [{id?, href?, label, icon, kind?}]}],
 // empty: {title, text}}.
-import { _, ago, bothZones, component, h, icon, reconcile, span, word } from "./base.js";
+import { _, ago, bothZones, component, h, icon, once, reconcile, span, word } from "./base.js";
 
 function strip(items) {
   const most = Math.max(1, ...items.map((r) => r.d ?? 0));
@@ -39,7 +39,7 @@ export default component((root, self) => {
           i.strip?.length ? strip(i.strip) : "",
           h("div", { class: "at-acts" }, i.actions.map((a) =>
             a.href ? h("a", { class: `button small ${a.kind ?? ""}`, href: a.href }, icon(a.icon), a.label)
-              : h("button", { class: `button small ${a.kind ?? ""}`, type: "button", onclick: () => self.c.setTriggerValue("action", { id: a.id, key: i.key, with: a.with ?? {}, at: Date.now() }) }, icon(a.icon), a.label))));
+              : h("button", { class: `button small ${a.kind ?? ""}`, type: "button", onclick: once(() => self.c.setTriggerValue("action", { id: a.id, key: i.key, with: a.with ?? {}, at: Date.now() })) }, icon(a.icon), a.label))));
       });
     },
   };

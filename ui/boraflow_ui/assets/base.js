@@ -84,6 +84,8 @@ function fill(element, props, kids) {
 }
 
 export const h = (tag, props, ...kids) => fill(document.createElement(tag), props, kids);
+// What a button does: the second click of a double click does nothing, also where another button stands by then.
+export const once = (act) => (event) => event.detail > 1 || act(event);
 export const s = (tag, props, ...kids) => fill(document.createElementNS(SVG, tag), props, kids);
 
 // Make the children of `parent` those of `items`, keeping the elements whose key stays; `make(item)` builds one,

@@ -1,5 +1,5 @@
 // The head of a page: where we are, what it is and how it stands, what can be done, its tabs.
-import { _, component, h, icon, reconcile, state, value } from "./base.js";
+import { _, component, h, icon, once, reconcile, state, value } from "./base.js";
 
 export default component((root, self) => {
   const crumbs = h("nav", { class: "crumbs", "aria-label": _("Breadcrumbs") });
@@ -39,7 +39,7 @@ export default component((root, self) => {
         actions.replaceChildren(...(d.actions ?? []).map((a) =>
           h("button", {
             class: `button ${a.kind ?? ""}`, disabled: a.disabled, title: a.title, type: "button",
-            onclick: () => self.c.setTriggerValue("action", { id: a.id, at: Date.now() }),
+            onclick: once(() => self.c.setTriggerValue("action", { id: a.id, at: Date.now() })),
           }, a.icon ? icon(a.icon) : null, a.label)));
       }
       if (changed("facts", d.facts)) {

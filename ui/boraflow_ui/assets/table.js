@@ -1,7 +1,7 @@
 // A dense table. Cells that did not change are left alone, so that a refresh does not flicker.
 // Columns: {id, label, type, align, width, wide: only where there is room}. Rows: {key, tone?, cells: {column id: value}}. With `bulk`, rows can be
 // selected, and what is done to all selected is told as {id, keys}.
-import { _, ngettext, component, counts, h, icon, length, moment, reconcile, span, state, word, bothZones, withParams } from "./base.js";
+import { _, ngettext, component, counts, h, icon, length, moment, once, reconcile, span, state, word, bothZones, withParams } from "./base.js";
 
 function strip(items) {
   const top = Math.max(1, ...items.map((r) => r.d ?? 0));
@@ -77,23 +77,23 @@ export default component((root, self) => {
     if (column.type === "toggle") {
       return [h("button", {
         class: `switch ${v.on ? "on" : ""}`, role: "switch", "aria-checked": String(v.on), "aria-label": v.label, title: v.label, type: "button", disabled: v.disabled,
-        onclick: (e) => {
+        onclick: once((e) => {
           e.currentTarget.classList.toggle("on");
           tell(v.id, row);
-        },
+        }),
       }, h("i"))];
     }
     if (column.type === "star") {
       return [h("button", {
         class: `iconbutton star ${v.on ? "on" : ""}`, type: "button", title: v.label, "aria-label": v.label, "aria-pressed": String(v.on),
-        onclick: (e) => {
+        onclick: once((e) => {
           e.currentTarget.classList.toggle("on");
           tell(v.id, row);
-        },
+        }),
       }, icon("star"))];
     }
     if (column.type === "actions") {
-      return v.map((a) => h("button", { class: "iconbutton", type: "button", title: a.label, "aria-label": a.label, disabled: a.disabled, onclick: () => tell(a.id, row) }, icon(a.icon)));
+      return v.map((a) => h("button", { class: "iconbutton", type: "button", title: a.label, "aria-label": a.label, disabled: a.disabled, onclick: once(() => tell(a.id, row)) }, icon(a.icon)));
     }
     return [KINDS[column.type](v)].flat(2);
   }
