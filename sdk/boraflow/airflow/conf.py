@@ -145,6 +145,20 @@ class Configuration:
         except ImportError as error:
             raise AirflowConfigException(f"[{section}] {key} names nothing: {error}") from error
 
+    def as_dict(self, *_: Any, **__: Any) -> dict[str, dict[str, str]]:
+        """Return the settings that have a value, by section: those of Boraflow, and ``AIRFLOW__SECTION__KEY``."""
+        found: dict[str, dict[str, str]] = {}
+        for (section, key), default in _provided().items():
+            found.setdefault(section, {})[key] = default
+        for (section, key), known in _KNOWN.items():
+            found.setdefault(section, {})[key] = known()
+        for variable, value in os.environ.items():
+            prefix, _, rest = variable.partition("__")
+            section, _, key = rest.partition("__")
+            if prefix == "AIRFLOW" and section and key:
+                found.setdefault(section.lower(), {})[key.lower()] = value
+        return found
+
     def has_option(self, section: str, option: str, **_: Any) -> bool:
         """Say whether a setting has a value."""
         return self.get(section, option, None) is not None

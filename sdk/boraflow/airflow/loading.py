@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable
+import pkgutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any, TypeVar
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "TemporaryDirectory",
     "apply_defaults",
     "import_string",
+    "iter_namespace",
     "mkdirs",
     "qualname",
     "to_boolean",
@@ -41,6 +44,11 @@ def import_string(dotted_path: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except AttributeError:
         raise ImportError(f'Module "{module}" does not define a "{name}" attribute/class') from None
+
+
+def iter_namespace(ns: ModuleType) -> Iterator[pkgutil.ModuleInfo]:
+    """Return the modules of a package, named with it."""
+    return pkgutil.iter_modules(ns.__path__, ns.__name__ + ".")
 
 
 def qualname(o: Any, use_qualname: bool = False) -> str:

@@ -140,7 +140,9 @@ CURRENT: dict[str, tuple[str, ...]] = {
     "airflow.sdk.io.path": ("boraflow: ObjectStoragePath",),
     "airflow.sdk.log": ("boraflow: mask_secret",),
     "airflow.sdk.macros": ("boraflow.macros: *",),
-    "airflow.sdk.module_loading": ("boraflow.airflow.loading: import_string qualname",),
+    "airflow.sdk.module_loading": (
+        "boraflow.airflow.loading: import_string iter_namespace qualname",
+    ),
     "airflow.sdk.providers_manager_runtime": (
         "boraflow.airflow.providers: ProvidersManagerTaskRuntime=ProvidersManager",
     ),
@@ -454,7 +456,9 @@ MOVED: dict[str, tuple[str, ...]] = {
     "airflow.utils.file": ("boraflow.airflow.loading: mkdirs TemporaryDirectory",),
     "airflow.utils.helpers": ("airflow.sdk: chain cross_downstream",),
     "airflow.utils.log.secrets_masker": ("airflow.sdk.log: mask_secret",),
-    "airflow.utils.module_loading": ("airflow.sdk.module_loading: import_string qualname",),
+    "airflow.utils.module_loading": (
+        "airflow.sdk.module_loading: import_string iter_namespace qualname",
+    ),
     "airflow.utils.setup_teardown": ("boraflow._setup: SetupTeardownContext",),
     "airflow.utils.task_group": ("airflow.sdk: TaskGroup task_group",),
     "airflow.utils.template": ("airflow.sdk: literal",),

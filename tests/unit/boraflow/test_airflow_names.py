@@ -417,6 +417,8 @@ def test_configuration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert conf.getboolean("core", "load_examples") is False
         assert conf.get("core", "dags_folder") == __file__.rpartition("/")[0]
         assert not conf.has_option("acme", "other")
+        assert conf.as_dict()["acme"] == {"count": "3", "sure": "maybe"}
+        assert conf.as_dict()["core"]["load_examples"] == "False"
         for ask in (lambda: conf.get("acme", "other"), lambda: conf.getboolean("acme", "sure")):
             try:
                 ask()

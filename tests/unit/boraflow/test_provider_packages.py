@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import boraflow.airflow as hook_package
 from boraflow import Connection, _task
 from boraflow.airflow import conf, hook, providers
 from boraflow.exceptions import AirflowTaskTimeout
@@ -209,6 +210,9 @@ def test_small_tools_do_what_providers_expect() -> None:
         print
     )
     assert tools.make_kwargs_callable(lambda a: a)(a=1, b=2) == 1
+    with hook.active():
+        found = importlib.import_module("airflow.sdk.module_loading").iter_namespace(hook_package)
+    assert "boraflow.airflow.hook" in {m.name for m in found}
     with (
         pytest.raises(AirflowTaskTimeout, match=r"too slow after 0.01 s"),
         tools.timeout(0.01, "too slow"),
