@@ -270,9 +270,13 @@ def make_context(ti: RuntimeTaskInstance, dag: DAG | None, task: Any) -> Context
     lazy["task_state_store"] = lambda: _task_state(ti)
     lazy["asset_state_store"] = lambda: _asset_states(context, ti)
     lazy["expanded_ti_count"] = lambda: _expanded_count(ti)
-    if run.logical_date is not None:
-        plain = plain_datetime(run.logical_date)
-        lazy["logical_date"] = lambda: ti.dag_run.logical_date
+    date = run.logical_date
+    old = date is None and dag is not None and dag._of_airflow_2
+    if old:
+        date = run.run_after
+    if date is not None:
+        plain = plain_datetime(date)
+        lazy["logical_date"] = lambda: from_micros(date)
         lazy["ds"] = lambda: plain.strftime("%Y-%m-%d")
         lazy["ds_nodash"] = lambda: plain.strftime("%Y%m%d")
         lazy["ts"] = plain.isoformat
@@ -280,8 +284,12 @@ def make_context(ti: RuntimeTaskInstance, dag: DAG | None, task: Any) -> Context
         lazy["ts_nodash_with_tz"] = lambda: plain.isoformat().replace("-", "").replace(":", "")
     if run.interval_start is not None:
         lazy["data_interval_start"] = lambda: ti.dag_run.data_interval_start
+    elif old:
+        lazy["data_interval_start"] = lambda: _inferred_interval(dag, date)[0]
     if run.interval_end is not None:
         lazy["data_interval_end"] = lambda: ti.dag_run.data_interval_end
+    elif old:
+        lazy["data_interval_end"] = lambda: _inferred_interval(dag, date)[1]
     previous: list[Any] = []
 
     def prev(name: str) -> Any:
@@ -295,6 +303,15 @@ def make_context(ti: RuntimeTaskInstance, dag: DAG | None, task: Any) -> Context
     lazy["prev_end_date_success"] = lambda: prev("end_date")
     ti.context = context
     return context
+
+
+def _inferred_interval(dag: Any, date: Any) -> tuple[Any, Any]:
+    import pendulum
+
+    from boraflow.model.timetables import infer_manual_data_interval
+
+    found = infer_manual_data_interval(dag.timetable, plain_datetime(date))
+    return pendulum.instance(found.start), pendulum.instance(found.end)
 
 
 def _triggering_events(ti: RuntimeTaskInstance) -> Any:

@@ -55,8 +55,9 @@ class DAG:
 
     _data_intervals = False
     """Cron expressions and timedeltas stand for Airflow 2's data intervals (``schedule_interval``)."""
-    _xcoms_of_any_task = False
-    """``ti.xcom_pull`` without ``task_ids`` means any task, as in Airflow 2, and not the own one."""
+    _of_airflow_2 = False
+    """Its file was written for Airflow 2 or 1.10: ``ti.xcom_pull`` without ``task_ids`` means any task, and a run
+    always has a date."""
     is_subdag = False
     """Its tasks are another DAG's (``SubDagOperator``)."""
 

@@ -128,7 +128,7 @@ def _new_dag_arguments(
         if name != "schedule_interval":
             note(f"argument {name} of DAG is now {new}")
             continue
-        dag._data_intervals = dag._xcoms_of_any_task = True
+        dag._data_intervals = dag._of_airflow_2 = True
         start = kwargs.get("start_date") or (kwargs.get("default_args") or {}).get("start_date")
         if start is not None:
             kwargs.setdefault("catchup", True)

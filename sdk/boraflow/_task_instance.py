@@ -538,7 +538,7 @@ class RuntimeTaskInstance:
                 return values[-1]
             if not values:
                 if task_ids is None and key is not None:
-                    if getattr(self.task.dag, "_xcoms_of_any_task", False):
+                    if getattr(self.task.dag, "_of_airflow_2", False):
                         return self._pull_of_any_task(
                             dag_id, run_id, key, include_prior_dates, default
                         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,9 @@ with DAG("any_task_in_" + FOLDER, schedule_interval=None):
     PythonOperator(task_id="extract", python_callable=extract) >> PythonOperator(
         task_id="transform", python_callable=transform
     ) >> BashOperator(
+        task_id="dates",
+        bash_command="echo {{ ds == execution_date|ds }} {{ ts }} {{ data_interval_end == logical_date }}",
+    ) >> BashOperator(
         task_id="tell",
         bash_command="echo {{ ti.xcom_pull(key='rows') }} {{ ti.xcom_pull() }} {{ ti.xcom_pull(key='none') }}",
     )
@@ -122,7 +126,15 @@ def test_an_old_file_with_a_plugin_runs(live: Cluster) -> None:
 def test_an_xcom_of_any_task_and_a_dag_named_by_its_folder(live: Cluster) -> None:
     run = live.run("any_task_in_sales")
     assert run.state == "success"
-    assert live.xcom(run, "tell") == "[1, 2, 3] 3 None"
+    assert live.xcom(run, "tell") == f"[1, 2, 3] {live.xcom(run, 'dates')} None"
+
+
+def test_a_run_without_a_date_has_one_in_an_old_file(live: Cluster) -> None:
+    run = live.run("any_task_in_sales")
+    assert run.logical_time is None
+    same, ts, interval = live.xcom(run, "dates").split()
+    assert (same, interval) == ("True", "True")
+    assert datetime.fromisoformat(ts) == run.run_after
 
 
 def test_what_to_write_now_is_kept_with_the_dag(live: Cluster) -> None:

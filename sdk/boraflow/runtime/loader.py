@@ -347,7 +347,7 @@ def _collect(
             loaded.errors.append(error)
             continue
         if any(w.file == loaded.fileloc for w in loaded.warnings):
-            dag._xcoms_of_any_task = True
+            dag._of_airflow_2 = True
         dag.feeding = feeding_tasks(dag)
         dag.warnings = tuple(str(w) for w in loaded.warnings)
         loaded.dags[dag_id] = dag
