@@ -248,7 +248,8 @@ class SchedulerSettings(Settings):
         choices=("glob", "regexp"),
     )
     rescan_seconds: float = _setting(
-        60.0, "The DAG folder is looked through again so often, beside being watched."
+        60.0,
+        "The DAG folder is looked through again so often, beside being watched; what cannot be used is parsed again.",
     )
     alert_webhook_url: str = _setting(
         "",

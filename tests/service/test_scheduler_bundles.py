@@ -74,15 +74,16 @@ class Bench:
         self.metastore = metastore
         self.root = root
         self.parsers = Counting()
-        self.processor = self._processor()
+        self.processor = self.new_processor()
         self.api = metastore.api()
         self._channels: list[Any] = []
         self._running: list[asyncio.Task[None]] = []
         self.term: Term
 
-    def _processor(self) -> DagProcessor:
+    def new_processor(self, rescan: float = 60.0) -> DagProcessor:
+        deployed = self.metastore.home / "bundles"
         return DagProcessor(
-            self.parsers, self.root, "dags", self.metastore.home / "bundles", parse_timeout=5
+            self.parsers, self.root, "dags", deployed, parse_timeout=5, rescan=rescan
         )
 
     def put(self, path: str, text: str = "", **words: str) -> None:
@@ -95,7 +96,7 @@ class Bench:
 
     async def start(self, fresh: bool = False) -> None:
         if fresh:
-            self.processor = self._processor()
+            self.processor = self.new_processor()
         assert self.metastore.running is not None
         address, token = self.metastore.running.address, self.metastore.token("scheduler")
         channels = [open_channel(address, token), open_channel(address, token, dedicated=True)]
@@ -286,6 +287,23 @@ async def test_a_broken_file_is_tried_again_in_the_next_term(bench: Bench, tmp_p
     await bench.stop()
     lacks.touch()
     await bench.start(fresh=True)
+    await bench.until_dag("late")
+    await bench.until_no_errors()
+
+
+async def test_a_broken_file_is_tried_again_when_the_folder_is_looked_through(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """What it lacked came from outside: a variable, a package, a moment's rest of the machine."""
+    lacks = tmp_path / "variable"
+    text = f"import pathlib\nassert pathlib.Path({str(lacks)!r}).exists(), 'no variable'\n"
+    bench.put("late.py", text + DAG.format(dag_id="late", task_id="t"))
+    bench.processor = bench.new_processor(rescan=0.1)
+    await bench.start()
+    found = await bench.until_error("late.py", "no variable")
+    await bench.until(lambda: bench.parsers.files.count("late.py") > 3)
+    assert (await bench.errors())["late.py"] == found, "what is said again is not written again"
+    lacks.touch()
     await bench.until_dag("late")
     await bench.until_no_errors()
 

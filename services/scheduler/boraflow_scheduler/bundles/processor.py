@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,6 +74,10 @@ class FileState:
     """DAG ids that another file has by right, and that file."""
     broken: bool = False
     """It could not be imported, or a DAG of it cannot be used."""
+    said: tuple[str, ...] = ()
+    """What was wrong with it."""
+    again: float = 0.0
+    """When it is worth another parse if it is broken, on the monotonic clock."""
 
 
 @dataclass(slots=True)
@@ -164,6 +168,9 @@ class BundleProcess:
     ) -> bool:
         if known.source != found.digest:
             return True
+        if known.broken and time.monotonic() >= known.again:
+            # What broke it may lie outside: a variable, a package, a busy machine.
+            return True
         for name, digest in known.dependencies.items():
             now = digests.get(name)
             if now is None:
@@ -198,12 +205,24 @@ class BundleProcess:
             self._again = True
             self._flush_wanted.set()
             return
+        errors = message.get("errors", [])
+        if (
+            known is not None
+            and known.broken
+            and self.files.get(path) is known
+            and (known.source, known.dependencies) == (found.digest, dependencies)
+            and known.said == _said(errors)
+        ):
+            known.again = self._owner.next_try(message["seconds"])
+            if not self._jobs:
+                self._flush_wanted.set()
+            return
         self._outcomes[path] = Outcome(
             path,
             found,
             dependencies,
             [(i, s, d) for i, s, d in message.get("dags", ())],
-            message.get("errors", []),
+            errors,
             message["seconds"],
         )
         if not self._jobs or len(self._outcomes) >= FLUSH_COUNT:
@@ -361,6 +380,8 @@ class BundleProcess:
             defined,
             lost,
             broken=bool(outcome.errors),
+            said=_said(outcome.errors),
+            again=self._owner.next_try(outcome.seconds),
         )
         file = pb.ParsedFile(
             bundle=self.name,
@@ -422,7 +443,8 @@ class DagProcessor:
         self._deployed_root = deployed_root
         self._timeout = parse_timeout
         self._memory_mb = parse_memory_mb
-        self._rescan = rescan
+        self.rescan = rescan
+        """How often folders are looked through, and broken files parsed again, in seconds."""
         self._safe_mode = safe_mode
         self._ignore_syntax = ignore_syntax
         # Kept across terms: what was hashed once need not be hashed again.
@@ -599,12 +621,18 @@ class DagProcessor:
         if not watched:
             while True:
                 yield set()
-                await again.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.rescan):
+                        await again.wait()
                 again.clear()
                 await asyncio.sleep(AGAIN_SECONDS)
-        watcher = Watcher(bundle.folder.root, self._rescan, again)
+        watcher = Watcher(bundle.folder.root, self.rescan, again)
         async for touched in watcher.changes():
             yield touched
+
+    def next_try(self, seconds: float) -> float:
+        """Return when to parse a broken file again that took so long: a slow one less often."""
+        return time.monotonic() + max(self.rescan, 10 * seconds)
 
     def look_again(self, name: str) -> None:
         """Look at a bundle soon."""
@@ -662,6 +690,10 @@ class DagProcessor:
         names = {bundle for dag_id in changed for bundle, _ in self._claims.get(dag_id, ())}
         for name in names:
             self.look_again(name)
+
+
+def _said(errors: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(str(e["message"]) for e in errors)
 
 
 def _file_state(file: pb.ParsedFile) -> FileState:
