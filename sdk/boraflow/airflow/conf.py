@@ -153,8 +153,7 @@ class Configuration:
         for (section, key), known in _KNOWN.items():
             found.setdefault(section, {})[key] = known()
         for variable, value in os.environ.items():
-            prefix, _, rest = variable.partition("__")
-            section, _, key = rest.partition("__")
+            prefix, section, key = (*variable.split("__", 2), "", "")[:3]
             if prefix == "AIRFLOW" and section and key:
                 found.setdefault(section.lower(), {})[key.lower()] = value
         return found

@@ -184,8 +184,8 @@ class BundleProcess:
 
     async def _parse(self, path: str, found: BundleFile) -> None:
         scan = self.scan
+        known = self.files.get(path)
         try:
-            known = self.files.get(path)
             message = await self._owner.parse(
                 self.folder.root, path, broken=known is not None and known.broken
             )
