@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 for _name in [name for name in os.environ if name.startswith(("BORAFLOW_", "AIRFLOW_"))]:
     if not _name.startswith(("BORAFLOW_TEST_", "BORAFLOW_FLOOR")):
         del os.environ[_name]
+
+# A shell starts what it puts into the background with Ctrl-C ignored, and programs started from it inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "default",

@@ -199,7 +199,11 @@ def _interrupts_into(
         updates.put(KeyboardInterrupt())
         signal.default_int_handler(number, frame)
 
-    former = signal.signal(signal.SIGINT, interrupt)
+    former = signal.getsignal(signal.SIGINT)
+    if former is signal.SIG_IGN:  # a job in the background of a script
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:

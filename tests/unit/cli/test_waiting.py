@@ -28,3 +28,12 @@ def test_an_interrupt_is_raised_and_the_former_handler_comes_back():
     with pytest.raises(KeyboardInterrupt), _interrupts_into(updates):
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is former
+
+
+def test_a_job_in_the_background_stays_deaf_to_interrupts():
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with _interrupts_into(queue.SimpleQueue()):
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, former)
