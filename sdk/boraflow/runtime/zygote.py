@@ -50,7 +50,7 @@ from boraflow.runtime.worker import (
 )
 
 _SIGCHLD = int(signal.SIGCHLD)
-COLLAPSE_AFTER = 24
+COLLAPSE_AFTER = 200
 """Workers that a file has had when its zygote's memory, until then mostly shared, becomes worth large pages of its own."""
 REAP_SECONDS = 0.003
 """Ends of children are looked at together: most had told their result before."""
