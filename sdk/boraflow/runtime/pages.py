@@ -15,10 +15,9 @@ import sys
 _LARGE = 2 << 20
 _ARENA_BITS = 20
 _MADV_COLLAPSE = 25
-
-
 _M_TOP_PAD = -2
 _ARENAS = 10
+"""Of 1 MB each: what a zygote's own imports fill."""
 _kept: list[bytes] = []
 
 
@@ -30,6 +29,7 @@ def reserve() -> None:
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_TOP_PAD, 8 << 20)
     # Arenas asked for in a row lie in a row; Python returns none in which an object is left.
+    # Nearly the largest size that comes from an arena's pools, so that few fill one.
     blocks = [bytes(460) for _ in range(_ARENAS * 2048)]
     _kept.extend({id(block) >> _ARENA_BITS: block for block in blocks}.values())
 
